@@ -1,6 +1,6 @@
 """The mail programs, tools and machine abilities that tests work with, and what to do when one is missing.
 
-A test names what it needs: `@pytest.mark.peer("swaks")`, or `peer("swaks")` from the fixture, which returns where it is.
+A test names what it needs: `@pytest.mark.peer("swaks")`, or `peer("swaks")` of the fixture, which returns its path.
 On a machine without it the test skips, with the reason and the command that installs it; with POSTREEVE_REQUIRE_PEERS=1
 a peer that can be installed fails the test instead, so that nothing is skipped unseen where everything should be there.
 `scripts/peers.sh` installs what `apt` and `npm` below name; tests/test_peers.py keeps the two lists equal.
