@@ -56,7 +56,7 @@ class LimitSettings:
     max_auth_failures: int = 3
     """Failed logins in a session, then 421."""
     auth_failures_per_client: int = 30
-    """Failed logins from one client (IPv4 /32, IPv6 /64) in `auth_window_seconds`, then 454 before any hashing; 0 = off."""
+    """Failed logins from one client (IPv4 /32, IPv6 /64) in `auth_window_seconds`, then 454 and no hashing; 0 = off."""
     auth_failures_per_account: int = 30
     """The same for one account name."""
     auth_window_seconds: int = 300

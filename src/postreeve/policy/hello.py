@@ -1,0 +1,10 @@
+"""EHLO and HELO: what we answer to a name. RFC 5321, section 4.1.1.1."""
+
+from __future__ import annotations
+
+from postreeve.policy.verdict import Verdict, accept
+
+
+def answer_hello(hostname: str) -> Verdict:
+    """250 with our name, to any name: a server must not refuse mail because of it (RFC 5321, section 4.1.4)."""
+    return accept(250, "", hostname)
