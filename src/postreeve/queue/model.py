@@ -120,7 +120,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The story of one attempt, for `queue show`. All strings bounded; the remote's words verbatim but marked `reply`."""
+    """The story of one attempt, for `queue show`. All strings bounded; the remote's words stand verbatim in `reply`."""
 
     at: float
     duration_seconds: float
