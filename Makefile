@@ -4,6 +4,7 @@
 #   make test     environment, the mail programs the tests talk to, then the whole suite
 #   make check    the one gate: format, lint, types, layers, tests with branch coverage
 #   make fmt      rewrite the code in the house format
+#   make docs     draw anew the pages of docs/ that come from the code
 #   make bench    the benchmark against Debian's Postfix
 #   make venv     the environment for development only
 #   make lock     compute requirements/*.txt anew (needs pip-compile)
@@ -19,7 +20,7 @@ LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv serve peers test check fmt bench lock rfcs clean
+.PHONY: help python venv serve peers test check fmt bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,7 +30,7 @@ python:
 	@sh scripts/python.sh '$(PYTHON)' '$(VENV)'
 
 $(BIN)/python: | python
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
 	@echo 'installing what postreeve needs into $(VENV)'
@@ -60,6 +61,7 @@ check: venv
 	$(BIN)/mypy --strict src
 	$(BIN)/lint-imports
 	$(BIN)/python tools/rfcs.py --check
+	$(BIN)/python tools/reference.py --check
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 fmt: venv
@@ -69,8 +71,10 @@ fmt: venv
 bench: venv
 	$(BIN)/python -m bench $(ARGS)
 
-rfcs: venv
+# The pages that are drawn from the code.
+docs: venv
 	$(BIN)/python tools/rfcs.py
+	$(BIN)/python tools/reference.py
 
 # The lock files name no index, link or host: pip finds the files wherever this machine is set up to look, and the hashes
 # decide whether they are the right ones.

@@ -157,7 +157,7 @@ def draw(rfcs: dict[int, Rfc], code: list[Citation], tests: list[Citation]) -> s
     lines = [
         "# The standards, and where they are implemented",
         "",
-        "Drawn by `make rfcs` from `docs/rfcs.toml` and from the citations in code and tests; not edited by hand.",
+        "Drawn by `make docs` from `docs/rfcs.toml` and from the citations in code and tests; not edited by hand.",
         "`part` and `no` say in the note what is missing.",
         "",
         "| RFC | title | status | note |",
@@ -182,7 +182,7 @@ def main() -> int:
     problems = find_problems(rfcs, code, tests)
     page = draw(rfcs, code, tests)
     if check and (not PAGE.exists() or PAGE.read_text() != page):
-        problems.append("docs/rfcs.md is not up to date: make rfcs")
+        problems.append("docs/rfcs.md is not up to date: make docs")
     elif not check:
         PAGE.write_text(page)
     for problem in problems:
