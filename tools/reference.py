@@ -7,6 +7,7 @@ python tools/reference.py --check    exit 1 when they are not what would be writ
 import argparse
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
 import sys
@@ -74,9 +75,8 @@ def list_commands(app: Any = None) -> list[Command]:
     """Every command that is not hidden, in the order of the program's own help."""
     import typer.main
 
-    if app is None:
-        from postreeve.cli import app
-    return _walk(typer.main.get_command(app), "postreeve")
+    found = app or importlib.import_module("postreeve.cli").app
+    return _walk(typer.main.get_command(found), "postreeve")
 
 
 def list_events() -> list[type]:
