@@ -80,6 +80,8 @@ class Lease:
     recipients: tuple[int, ...]
     number: int
     until: float
+    whole: bool = False
+    """Set by the store when these are all the recipients the message has: then settling it may end the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class RecipientRecord:
     warned: bool = False
     """A delay DSN was sent."""
     leased_until: float | None = None
+    doomed: bool = False
+    """An operator wants it to end with a failure DSN: whoever claims it bounces it without an attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """The Store: what every back end promises.
 
-Durability. When `accept` or `settle` returns, what it was given is on stable storage, whole: content, envelope and queue
-record together. When it raises, or the process dies before it returns, the effect is all or nothing, and nothing has been
-promised to anyone.
+Durability. When `accept` or `settle` returns, what it was given is on stable storage, whole: content, envelope and
+queue record together. When it raises, or the process dies before it returns, the effect is all or nothing, and nothing
+has been promised to anyone.
 
-Ownership. Recipients that are due are handed out under leases. Two claims never hold the same recipient at the same time;
-a lease that ran out can be claimed again, and then the earlier holder's `settle` raises LeaseLost and changes nothing.
+Ownership. Recipients that are due are handed out under leases. Two claims never hold the same recipient at the same
+time; a lease that ran out can be claimed again, and then the earlier holder's `settle` raises LeaseLost and changes
+nothing.
 
 Order. Within a destination, higher priority first, then earlier due.
 
@@ -66,7 +67,7 @@ class Quarantined:
 
 
 class Spool(Protocol):
-    """Content too large for memory on its way in. Not yet a message: a crash before `accept` leaves nothing that counts."""
+    """Content too large for memory on its way in. No message yet: a crash before `accept` leaves nothing that counts."""
 
     async def write(self, data: bytes) -> None:
         """Append; may wait for the disk (back-pressure). Raises StoreFull, StoreUnavailable."""
@@ -124,7 +125,8 @@ class Store(Protocol):
         ...
 
     async def upcoming(self) -> tuple[Upcoming, ...]:
-        """Every (destination, priority) that has queued recipients, with the earliest due time. Costs by destinations."""
+        """Every (destination, priority) that has queued recipients, with the earliest due time; a leased recipient is
+        due when its lease ends. Costs by destinations."""
         ...
 
     def content(self, ident: int) -> AsyncIterator[bytes]:
