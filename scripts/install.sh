@@ -44,8 +44,7 @@ done
 apt-get -q -y -o Acquire::Retries=3 update </dev/null
 apt-get -q -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends --no-remove "$@" </dev/null
 
-if command -v systemctl >/dev/null; then
-    for service in $services; do
-        systemctl --quiet disable "$service" >/dev/null 2>&1 || echo "note: could not disable $service" >&2
-    done
-fi
+# update-rc.d knows both ways of starting at boot, and works where no systemd runs.
+for service in $services; do
+    update-rc.d "$service" disable >/dev/null 2>&1 || echo "note: could not keep $service from starting at boot" >&2
+done
