@@ -40,6 +40,7 @@ from postreeve.queue.outcome import (
     TlsKind,
     TlsProblem,
     Unsuitable,
+    Withheld,
 )
 from postreeve.queue.settings import TlsMode
 
@@ -52,6 +53,7 @@ class Action(Enum):
 
     DELIVERED = "delivered"
     DISCARDED = "discarded"
+    HELD = "held"
     NEXT_TRANSACTION = "next transaction"
     """Send it again at once on the same connection, with fewer recipients."""
     RETRY_PLAINTEXT = "retry in plaintext"
@@ -174,6 +176,7 @@ ROWS: Final[dict[Case, Row]] = {
     (DestinationDead,): Row(_DEFERRED, _DEFERRED, "4.4.1"),
     (Delivered,): Row(_DELIVERED, _DELIVERED, "2.0.0"),
     (Discarded,): Row(Action.DISCARDED, Action.DISCARDED, "2.0.0"),
+    (Withheld,): Row(Action.HELD, Action.HELD, "4.3.0"),
     (Interrupted,): Row(Action.RELEASED, Action.RELEASED, "4.3.2"),
 }
 
@@ -265,6 +268,8 @@ def text_of(outcome: Outcome) -> str:
             text = f"not tried, the destination does not answer: {outcome.reason}"
         case Discarded():
             text = "discarded as its route says"
+        case Withheld():
+            text = "held as its route says"
         case Interrupted():
             text = outcome.reason
     return text[:MAX_TEXT]

@@ -186,6 +186,11 @@ class Discarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """The route holds such mail until an operator says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """We broke off ourselves before anything was decided (shutdown, lease lost): no attempt."""
 
@@ -194,7 +199,7 @@ class Interrupted:
 
 Outcome = (
     Delivered | Refused | ConnectFailed | TimedOut | Disconnected | ProtocolProblem | LookupProblem | TlsProblem
-    | Unsuitable | LocalProblem | DestinationDead | Discarded | Interrupted
+    | Unsuitable | LocalProblem | DestinationDead | Discarded | Withheld | Interrupted
 )  # fmt: skip
 
 
@@ -213,5 +218,5 @@ def stage_of(outcome: Outcome) -> Stage:
             return Stage.STARTTLS
         case Unsuitable():
             return Stage.EHLO
-        case LocalProblem() | Discarded() | Interrupted():
+        case LocalProblem() | Discarded() | Withheld() | Interrupted():
             return Stage.LOCAL

@@ -44,7 +44,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are, so that mail is never sent to ourselves: our names and the (address, port) pairs we listen on."""
+    """Who we are, so that mail is never sent to ourselves: our names and the (address, port) pairs we listen on.
+
+    An endpoint at a wildcard address stands for all loopback addresses; the machine's other addresses are to be named.
+    """
 
     names: frozenset[Domain] = frozenset()
     endpoints: frozenset[tuple[str, int]] = frozenset()
@@ -55,7 +58,10 @@ class Identity:
 
     def is_at(self, address: str, port: int) -> bool:
         """True when a connection to that address and port would reach ourselves."""
-        return (address, port) in self.endpoints
+        if (address, port) in self.endpoints:
+            return True
+        wildcard = "::" if ":" in address else "0.0.0.0"
+        return (wildcard, port) in self.endpoints and (address.startswith("127.") or address == "::1")
 
 
 class Router:
