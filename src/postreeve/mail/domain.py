@@ -27,7 +27,7 @@ class Domain:
     """A mail domain in its comparable form.
 
     `ascii` is lower-case A-labels for a name, or the literal with brackets (`[192.0.2.1]`, `[ipv6:2001:db8::1]`).
-    `unicode` is the U-label form as given or derived; equal domains compare equal whatever form they came in.
+    Equal domains compare equal whatever form they came in.
     """
 
     ascii: str
@@ -54,7 +54,7 @@ class Domain:
             return self.ascii
         try:
             return idna.decode(self.ascii)
-        except idna.IDNAError:
+        except UnicodeError:
             return self.ascii
 
     def is_within(self, parent: Domain) -> bool:
@@ -62,14 +62,18 @@ class Domain:
         return self.ascii == parent.ascii or self.ascii.endswith("." + parent.ascii)
 
 
-@lru_cache(maxsize=4096)
 def parse_domain(text: str) -> Domain | None:
     """The domain that `text` names, or None when it names none.
 
-    Accepts names in A-labels or U-labels (RFC 5890, RFC 6531), one trailing dot, and address literals.
+    Accepts names in A-labels or U-labels (RFC 5890, RFC 6531), one trailing dot, and address literals. An IPv4 address
+    without its brackets is no domain: taken for a name, it could reach an address that policy never judged.
     """
-    if not text or len(text) > 4 * MAX_DOMAIN_OCTETS:
-        return None
+    # Before the cache: it must never hold what a stranger made long.
+    return None if not text or len(text) > MAX_DOMAIN_OCTETS + 1 else _parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Domain | None:
     if text[0] == "[":
         return _parse_literal(text)
     name = text[:-1] if text[-1] == "." else text
@@ -78,15 +82,18 @@ def parse_domain(text: str) -> Domain | None:
     else:
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
+        except UnicodeError:
             return None
     if len(name) > MAX_DOMAIN_OCTETS or _ASCII_DOMAIN.fullmatch(name) is None:
         return None
-    return Domain(name)
+    return None if name.rpartition(".")[2].isdigit() else Domain(name)
 
 
 def _parse_literal(text: str) -> Domain | None:
-    """RFC 5321, section 4.1.3: IPv4-address-literal or IPv6-address-literal; no general literals."""
+    """RFC 5321, section 4.1.3: IPv4-address-literal or IPv6-address-literal; no general literals.
+
+    An IPv4-mapped IPv6 address is the IPv4 address: one host, one spelling, for every list it is looked up in.
+    """
     if text[-1] != "]":
         return None
     inner = text[1:-1]
@@ -97,4 +104,7 @@ def _parse_literal(text: str) -> Domain | None:
         return None
     if (address.version == 6) != is_v6 or "%" in inner:
         return None
-    return Domain(f"[ipv6:{address}]" if is_v6 else f"[{address}]")
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return Domain(f"[ipv6:{address}]" if mapped is None else f"[{mapped}]")
+    return Domain(f"[{address}]")

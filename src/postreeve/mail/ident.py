@@ -19,7 +19,7 @@ TEXT_LENGTH: Final = 13
 
 
 class IdentSource:
-    """Makes identifiers that never repeat within one node, whatever the clock does (it may stand still or step back)."""
+    """Makes identifiers that never repeat within one node, whatever the clock does (stand still, step back)."""
 
     __slots__ = ("_last", "_node")
 
@@ -45,10 +45,7 @@ def node_of(ident: int) -> int:
 
 def to_text(ident: int) -> str:
     """The 13-character form of `ident`."""
-    characters = []
-    for shift in range(60, -1, -5):
-        characters.append(_ALPHABET[(ident >> shift) & 31])
-    return "".join(characters)
+    return "".join([_ALPHABET[(ident >> shift) & 31] for shift in range(60, -1, -5)])
 
 
 def from_text(text: str) -> int | None:

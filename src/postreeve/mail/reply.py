@@ -39,18 +39,25 @@ class Reply:
         """5yz: do not try again."""
         return self.code >= 500
 
-    def to_bytes(self) -> bytes:
-        """The reply on the wire, one line per line of text, control characters and over-long lines made harmless."""
+    def to_bytes(self, utf8: bool = False) -> bytes:
+        """The reply on the wire, one line per line of text, control characters and over-long lines made harmless.
+
+        `utf8` is True only where the client asked for SMTPUTF8 (RFC 6531, section 3.7.4.2); else "?" stands for what
+        is not US-ASCII.
+        """
         status = f"{self.enhanced} " if self.enhanced else ""
         room = MAX_REPLY_LINE_OCTETS - 6 - len(status)
         if "\n" not in self.text:
-            return f"{self.code} {status}{_printable(self.text)[:room]}\r\n".encode("utf-8", "replace")
-        *first, last = [_printable(line)[:room] for line in self.text.split("\n")]
-        lines = [f"{self.code}-{status}{line}\r\n" for line in first] + [f"{self.code} {status}{last}\r\n"]
-        return "".join(lines).encode("utf-8", "replace")
+            return b"%d %s%s\r\n" % (self.code, status.encode(), _encode(self.text, room, utf8))
+        *first, last = [_encode(line, room, utf8) for line in self.text.split("\n")]
+        lines = [b"%d-%s%s\r\n" % (self.code, status.encode(), line) for line in first]
+        return b"".join(lines) + b"%d %s%s\r\n" % (self.code, status.encode(), last)
 
 
-def _printable(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(character if character.isprintable() else "?" for character in line)
+def _encode(line: str, room: int, utf8: bool) -> bytes:
+    if not line.isprintable():
+        line = "".join(character if character.isprintable() else "?" for character in line)
+    if not utf8 or line.isascii():
+        return line.encode("ascii", "replace")[:room]
+    # Cut by octets, but never within a character.
+    return line.encode()[:room].decode("utf-8", "ignore").encode()
