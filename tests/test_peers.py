@@ -56,5 +56,10 @@ def test_require_never_fails_for_what_cannot_be_installed(monkeypatch: pytest.Mo
 
 
 def test_count_missing_counts_tests_per_peer() -> None:
-    reasons = ["Skipped: missing peer a: x (y)", "Skipped: missing peer a: x (y)", "Skipped: other", "missing peer b: z"]
+    reasons = [
+        "Skipped: missing peer a: x (y)",
+        "Skipped: missing peer a: x (y)",
+        "Skipped: other",
+        "missing peer b: z",
+    ]
     assert peers.count_missing(reasons) == [("a", "x (y)", 2), ("b", "z", 1)]

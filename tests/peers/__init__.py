@@ -59,6 +59,9 @@ PEERS: dict[str, Peer] = {
     "smtp-sink": Peer(("smtp-sink", "smtp-source"), apt=("postfix",)),
     "strace": Peer(("strace",), probe=("strace", "-qq", "-o", "/dev/null", "true"), apt=("strace",)),
     "swaks": Peer(("swaks",), apt=("swaks",)),
+    "systemd-analyze": Peer(
+        ("systemd-analyze",), why="comes with systemd, where that runs the machine", is_installable=False
+    ),
     "unbound": Peer(("unbound",), apt=("unbound",)),
 }
 
@@ -76,7 +79,9 @@ def lacks(name: str) -> str:
     absent = [program for program in peer.programs if find_program(program) is None]
     absent += [file for file in peer.files if not Path(file).exists()]
     if absent:
-        how = "npm ci --prefix tests/peers/node" if peer.npm else f"apt-get install {' '.join(peer.apt)}"
+        how = peer.why or f"apt-get install {' '.join(peer.apt)}"
+        if peer.npm:
+            how = "npm ci --prefix tests/peers/node"
         return f"{', '.join(absent)} not found ({how})"
     if peer.probe and not _answers(peer.probe):
         return peer.why or f"`{' '.join(peer.probe)}` does not work here"
