@@ -75,8 +75,10 @@ def list_commands(app: Any = None) -> list[Command]:
     """Every command that is not hidden, in the order of the program's own help."""
     import typer.main
 
-    found = app or importlib.import_module("postreeve.cli").app
-    return _walk(typer.main.get_command(found), "postreeve")
+    if app is None:
+        cli: Any = importlib.import_module("postreeve.cli")
+        app = cli._program(list(cli.COMMANDS))
+    return _walk(typer.main.get_command(app), "postreeve")
 
 
 def list_events() -> list[type]:
