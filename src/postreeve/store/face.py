@@ -67,7 +67,7 @@ class Quarantined:
 
 
 class Spool(Protocol):
-    """Content too large for memory on its way in. No message yet: a crash before `accept` leaves nothing that counts."""
+    """Content too large for memory on its way in. Not yet a message: a crash leaves nothing that counts."""
 
     async def write(self, data: bytes) -> None:
         """Append; may wait for the disk (back-pressure). Raises StoreFull, StoreUnavailable."""
