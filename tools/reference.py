@@ -1,6 +1,6 @@
 """What the program has that docs/ must describe: commands, events, metrics; and the pages that are drawn from them.
 
-python tools/reference.py            write docs/commands.md and docs/events.md
+python tools/reference.py            write docs/commands.md, docs/events.md and docs/metrics.md
 python tools/reference.py --check    exit 1 when they are not what would be written
 """
 
@@ -144,11 +144,31 @@ def draw_events() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"commands.md": draw_commands, "events.md": draw_events}
+def draw_metrics() -> str:
+    """docs/metrics.md."""
+    from postreeve.telemetry.family import FAMILIES
+
+    lines = [
+        "# Metrics",
+        "",
+        "Every metric of the Prometheus endpoint, summed over the workers. Drawn by `make docs` from the code; not",
+        "edited by hand. Labels that peers could choose are bounded: past 500 series of one metric the rest count as",
+        "`other`.",
+        "",
+        "| metric | kind | labels | |",
+        "|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{family.name}` | {family.kind.value} | {labels} | {_cell(family.text)} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"commands.md": draw_commands, "events.md": draw_events, "metrics.md": draw_metrics}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw docs/commands.md and docs/events.md.")
+    parser = argparse.ArgumentParser(description="Draw docs/commands.md, docs/events.md and docs/metrics.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is not up to date")
     check = parser.parse_args().check
     stale = []

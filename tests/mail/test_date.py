@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postreeve.mail.date import format_date
+from postreeve.mail.date import format_date, format_timestamp
 
 
 @given(st.integers(0, 253_402_300_799))
@@ -26,3 +26,11 @@ def test_format_date_agrees_with_the_calendar(seconds: int) -> None:
 )
 def test_format_date_edges(seconds: float, expected: str) -> None:
     assert format_date(seconds) == expected
+
+
+@given(st.integers(0, 253_402_300_799_000))
+def test_format_timestamp_agrees_with_the_calendar(milliseconds: int) -> None:
+    seconds, rest = divmod(milliseconds, 1000)
+    expected = datetime.fromtimestamp(seconds, UTC).strftime("%m-%dT%H:%M:%S")
+    assert format_timestamp(seconds)[5:] == f"{expected}.000Z"
+    assert abs(int(format_timestamp(milliseconds / 1000)[-4:-1]) - rest) in (0, 1, 999)

@@ -1,4 +1,4 @@
-"""Dates of header fields: POSIX seconds to RFC 5322 date-time, always in UTC."""
+"""POSIX seconds to the dates of header fields (RFC 5322) and of logs (RFC 3339), always in UTC."""
 
 from __future__ import annotations
 
@@ -33,3 +33,18 @@ def _civil(days: int) -> tuple[int, int, int]:
     day = day_of_year - (153 * shifted + 2) // 5 + 1
     month = shifted + 3 if shifted < 10 else shifted - 9
     return year_of_era + era * 400 + (month <= 2), month, day
+
+
+def format_timestamp(now: float) -> str:
+    """`now` (POSIX seconds, clamped as above) as RFC 3339, section 5.6, date-time in UTC with milliseconds."""
+    seconds, milliseconds = divmod(int(min(max(now, 0), _LATEST) * 1000), 1000)
+    return f"{_format_to_the_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _format_to_the_second(seconds: int) -> str:
+    days, second_of_day = divmod(seconds, 86_400)
+    minutes, second = divmod(second_of_day, 60)
+    hour, minute = divmod(minutes, 60)
+    year, month, day = _civil(days)
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}"

@@ -297,11 +297,11 @@ class InternalError:
 
 
 TelemetryEvent = (
-    SessionOpened | SessionClosed | TlsEstablished | TlsFailed | WrongProtocolSeen | Authenticated | AuthenticationFailed
-    | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted | MessageRefused | RecipientDelivered
-    | RecipientDeferred | RecipientFailed | MessageSpawned | DestinationChanged | QueueChanged | RecordQuarantined
-    | StoreTrouble | StressChanged | ConfigReloaded | CertificateLoaded | ServerStarted | ServerStopping | WorkerExited
-    | InternalError
+    SessionOpened | SessionClosed | TlsEstablished | TlsFailed | WrongProtocolSeen | Authenticated
+    | AuthenticationFailed | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted
+    | MessageRefused | RecipientDelivered | RecipientDeferred | RecipientFailed | MessageSpawned
+    | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | StressChanged | ConfigReloaded
+    | CertificateLoaded | ServerStarted | ServerStopping | WorkerExited | InternalError
 )  # fmt: skip
 
 Tell = Callable[[TelemetryEvent], None]

@@ -1,0 +1,187 @@
+"""One event, one log line: logfmt or JSON. Keys equal field names; nothing in a value can begin a second line or field.
+
+time=2026-11-23T10:00:00.123Z level=info event=message_accepted session=… message=… key=value key="two words"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from math import isfinite
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from postreeve.mail.date import format_timestamp
+from postreeve.telemetry.event import (
+    AuthenticationFailed,
+    CertificateLoaded,
+    ConfigReloaded,
+    CredentialsMisplaced,
+    DestinationChanged,
+    InternalError,
+    Level,
+    MessageAccepted,
+    RecipientDeferred,
+    RecipientDelivered,
+    RecordQuarantined,
+    SessionClosed,
+    SessionOpened,
+    StoreTrouble,
+    StressChanged,
+    TelemetryEvent,
+    TlsEstablished,
+    WorkerExited,
+)
+
+MAX_FIELD: Final = 2_048
+"""Characters of one value as written."""
+_MAX_TRACEBACK: Final = 16_384
+_CUT: Final = "…"
+
+# Printable US-ASCII without space, quotation mark, equals sign and backslash.
+_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]{1,2048}")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_FORMATS: Final = {"str": "%s", "int": "%d", "float": "%.3f"}
+_NAME_BREAK: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class _Plan(NamedTuple):
+    """What is known of an event's class once and for all."""
+
+    name: str
+    keys: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    strings: Callable[[Any], tuple[str, ...]] | None
+    """The values that need a look before `template` may be used; None: always look at each."""
+    template: str
+
+
+def format_logfmt(event: TelemetryEvent, at: float) -> str:
+    """The line for `event`, which happened `at` (POSIX seconds), without a line end."""
+    plan = _plan(event.__class__)
+    head = f"time={format_timestamp(at)} level={level_of(event).value} event={plan.name} "
+    if plan.strings is not None and _PLAIN.fullmatch("".join(plan.strings(event))):
+        return head + plan.template % plan.values(event)
+    words = []
+    for key, value in zip(plan.keys, plan.values(event), strict=True):
+        if value.__class__ is str:
+            is_plain = not value or _PLAIN.fullmatch(value)
+            words.append(f"{key}={value}" if is_plain else f'{key}="{_escape(value, _limit(key))}"')
+        else:
+            words.append(f"{key}={_number(value)}")
+    return head + " ".join(words)
+
+
+def format_json(event: TelemetryEvent, at: float) -> str:
+    """The same as one JSON object in US-ASCII, without a line end."""
+    plan = _plan(event.__class__)
+    record: dict[str, Any] = {"time": format_timestamp(at), "level": level_of(event).value, "event": plan.name}
+    for key, value in zip(plan.keys, plan.values(event), strict=True):
+        if value.__class__ is str:
+            limit = _limit(key)
+            # An escape is six characters at most per UTF-16 unit; only a hostile value is cut so short.
+            value = value if len(value) <= limit // 12 else _shorten(value, limit)
+        elif value.__class__ is float:
+            value = round(value, 3) if isfinite(value) else None
+        record[key] = value
+    return _encode(record).replace("\x7f", "\\u007f")
+
+
+def level_of(event: TelemetryEvent) -> Level:
+    """How loudly `event` speaks: errors want a person soon, warnings some day."""
+    match event:
+        case MessageAccepted() | RecipientDelivered() | RecipientDeferred():
+            return Level.INFO
+        case SessionOpened() | SessionClosed() | TlsEstablished():
+            return Level.DEBUG
+        case InternalError() | RecordQuarantined():
+            return Level.ERROR
+        case StoreTrouble(state=state):
+            return {"unavailable": Level.ERROR, "full": Level.ERROR}.get(state, Level.INFO)
+        case AuthenticationFailed() | CredentialsMisplaced():
+            return Level.WARNING
+        case ConfigReloaded(problem=problem) | CertificateLoaded(problem=problem):
+            return Level.ERROR if problem else Level.INFO
+        case StressChanged(on=True) | DestinationChanged(state="dead") | WorkerExited():
+            return Level.WARNING
+        case _:
+            return Level.INFO
+
+
+def name_of(kind: type) -> str:
+    """The event's name in a line: the class's in snake case."""
+    return _NAME_BREAK.sub("_", kind.__name__).lower()
+
+
+def _make_plan(kind: type) -> _Plan:
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    strings = [key for key, type_ in types.items() if type_ == "str"]
+    is_simple = bool(strings) and all(type_ in _FORMATS for type_ in types.values())
+    template = " ".join(f"{key}={_FORMATS.get(str(type_), '')}" for key, type_ in types.items())
+    return _Plan(
+        name_of(kind), tuple(types), _getter(tuple(types)), _getter(tuple(strings)) if is_simple else None, template
+    )
+
+
+_plan: Callable[[type], _Plan] = lru_cache(maxsize=256)(_make_plan)
+
+
+def _getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(keys) > 1:
+        return attrgetter(*keys)
+    only = attrgetter(*keys)
+    return lambda event: (only(event),)
+
+
+def _limit(key: str) -> int:
+    return _MAX_TRACEBACK if key == "traceback" else MAX_FIELD
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _escape(text: str, limit: int) -> str:
+    """`text` for between quotation marks; controls and direction marks become \\u escapes."""
+    if len(text) <= limit // 2 and text.isprintable():
+        return text.replace("\\", "\\\\").replace('"', '\\"')
+    pieces: list[str] = []
+    room = limit - 1
+    for character in text:
+        piece = _escape_character(character)
+        room -= len(piece)
+        if room < 0:
+            pieces.append(_CUT)
+            break
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _escape_character(character: str) -> str:
+    match character:
+        case "\\" | '"':
+            return "\\" + character
+        case "\n":
+            return "\\n"
+        case "\r":
+            return "\\r"
+        case "\t":
+            return "\\t"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shorten(text: str, limit: int) -> str:
+    if len(text) <= limit and len(json.dumps(text)) <= limit + 2:
+        return text
+    head = text[: limit - 6]
+    while len(json.dumps(head)) > limit - 4:
+        head = head[: len(head) // 2]
+    return head + _CUT
