@@ -34,7 +34,7 @@ from postreeve.store.sqlite.rows import (
 from postreeve.store.sqlite.statement import marks
 from postreeve.store.transition import settled
 
-_MESSAGE_COLUMNS: Final = "accepted, sender, size, priority, expires, envelope, origin"
+MESSAGE_COLUMNS: Final = "accepted, sender, size, priority, expires, envelope, origin"
 
 UPCOMING: Final = """
 WITH RECURSIVE
@@ -72,7 +72,7 @@ def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: i
     messages = {
         row[0]: row
         for row in connection.execute(
-            f"SELECT id, {_MESSAGE_COLUMNS}, digest, chunks, data FROM message LEFT JOIN content USING (id)"
+            f"SELECT id, {MESSAGE_COLUMNS}, digest, chunks, data FROM message LEFT JOIN content USING (id)"
             f" WHERE id {where}",
             idents,
         )
@@ -120,7 +120,7 @@ def load_upcoming(connection: sqlite3.Connection) -> tuple[Upcoming, ...]:
 def load_summary(
     connection: sqlite3.Connection, row: Sequence[Any], envelope: Envelope | None = None
 ) -> MessageSummary:
-    """The summary of a message whose `id, _MESSAGE_COLUMNS` are `row`; raises Undecodable."""
+    """The summary of a message whose `id, MESSAGE_COLUMNS` are `row`; raises Undecodable."""
     ident, accepted, sender, size, priority, _, envelope_text, origin = row
     envelope = envelope or decode_envelope(envelope_text)
     rows = connection.execute(
@@ -132,7 +132,7 @@ def load_summary(
 
 def load_story(connection: sqlite3.Connection, ident: int) -> MessageStory | None:
     """All that is known of a message in the queue or in the history; raises Undecodable."""
-    row = connection.execute(f"SELECT id, {_MESSAGE_COLUMNS} FROM message WHERE id = ?", (ident,)).fetchone()
+    row = connection.execute(f"SELECT id, {MESSAGE_COLUMNS} FROM message WHERE id = ?", (ident,)).fetchone()
     if row is None:
         return _load_history(connection, ident)
     envelope = decode_envelope(row[6])
@@ -145,7 +145,7 @@ def load_story(connection: sqlite3.Connection, ident: int) -> MessageStory | Non
 
 def _load_history(connection: sqlite3.Connection, ident: int) -> MessageStory | None:
     row = connection.execute(
-        f"SELECT id, {_MESSAGE_COLUMNS}, finished, recipients, attempts, last FROM history WHERE id = ?", (ident,)
+        f"SELECT id, {MESSAGE_COLUMNS}, finished, recipients, attempts, last FROM history WHERE id = ?", (ident,)
     ).fetchone()
     if row is None:
         return None

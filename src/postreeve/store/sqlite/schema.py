@@ -42,7 +42,9 @@ CREATE TABLE IF NOT EXISTS history (
     envelope TEXT, origin TEXT, recipients TEXT, attempts TEXT, last TEXT
 );
 CREATE INDEX IF NOT EXISTS history_age ON history (finished);
-CREATE TABLE IF NOT EXISTS quarantine (id INTEGER PRIMARY KEY, problem TEXT, at REAL, message TEXT, recipients TEXT);
+CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, problem TEXT, at REAL, message TEXT, recipients TEXT, content BLOB
+);
 CREATE TRIGGER IF NOT EXISTS message_ends AFTER DELETE ON message BEGIN
     DELETE FROM recipient WHERE message_id = OLD.id;
     DELETE FROM content WHERE id = OLD.id;

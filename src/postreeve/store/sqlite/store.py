@@ -1,4 +1,4 @@
-"""The embedded store: one queue file, its writer, its reader, its owner."""
+"""The embedded store: one queue file, its writer, its readers, its owner."""
 
 from __future__ import annotations
 
@@ -6,57 +6,95 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from postreeve.mail.ident import IdentSource
-from postreeve.queue.model import Claim, Lease, MessageStory, NewMessage, Settlement, Upcoming
-from postreeve.store.face import LeaseTerms, Spool, StoreError, StoreUnavailable
-from postreeve.store.sqlite import reading
+from postreeve.mail.ident import IdentSource, to_text
+from postreeve.queue.model import (
+    Change,
+    Claim,
+    Lease,
+    MessageStory,
+    MessageSummary,
+    NewMessage,
+    QueueFilter,
+    QueueStats,
+    Settlement,
+    Upcoming,
+)
+from postreeve.store.face import LeaseTerms, Quarantined, Spool, StoreError, StoreUnavailable
+from postreeve.store.sqlite import changing, finding, reading, salvage
 from postreeve.store.sqlite.arrival import make_arrival
-from postreeve.store.sqlite.claiming import lease_due, release_dead, renew_leases
+from postreeve.store.sqlite.claiming import lease_due, renew_leases
 from postreeve.store.sqlite.ownership import Ownership
 from postreeve.store.sqlite.reader import Reader
 from postreeve.store.sqlite.reserve import RESERVE_OCTETS, Reserve
+from postreeve.store.sqlite.rows import Undecodable
 from postreeve.store.sqlite.schema import connect, prepare, read_meta, write_meta
 from postreeve.store.sqlite.settling import make_ending
 from postreeve.store.sqlite.spool import SqliteSpool
+from postreeve.store.sqlite.upkeep import Upkeep
 from postreeve.store.sqlite.writer import Writer
 from postreeve.store.transition import check_results
+from postreeve.telemetry.event import RecordQuarantined, StoreTrouble
 
 EPOCH_BITS: Final = 40
 """Lease numbers are epoch << 40 | counter, and each owner has a new epoch: a dead owner's are all smaller."""
 
+Tell = Callable[[RecordQuarantined | StoreTrouble], None]
+
 
 class SqliteStore:
-    """See `face.Store`. `node` is the number of the queue file, and of the identifiers made here."""
+    """See `face.Store`. `node` is the number of the queue file, and of the identifiers made here.
+
+    `tell` is called in the event loop when something is set aside, or the store runs into trouble or out of it.
+    """
 
     def __init__(
-        self, directory: Path, node: int = 0, keep_history: bool = True, reserve_octets: int = RESERVE_OCTETS
+        self,
+        directory: Path,
+        node: int = 0,
+        keep_history: bool = True,
+        reserve_octets: int = RESERVE_OCTETS,
+        tell: Tell | None = None,
     ) -> None:
         self.path = directory / f"queue-{node}.db"
         self._node = node
         self._keep_history = keep_history
         self._reserve = Reserve(self.path.with_suffix(".reserve"), reserve_octets)
         self._ownership = Ownership(self.path.with_suffix(".lock"))
+        self._tell: Tell = tell or (lambda event: None)
         self._is_owner = False
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._checkpointer: Reader | None = None
+        self._watchers: list[Callable[[], None]] = []
         self._idents = IdentSource(node)
-        self._first_number = 0
+        self._last_ident = 0
         self._last_number = 0
         self._live_spools: set[int] = set()
+        self._damage: tuple[Path, float] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, owner: bool = True) -> None:
-        """See `face.Store`. An owner holds the file against other owners; a visitor (a tool) reads and changes."""
+        """See `face.Store`. An owner holds the file against other owners; a visitor (a tool) reads and changes.
+
+        Raises StoreError when another process owns the file, or a newer postreeve wrote it.
+        """
         if self._writer is not None:
             raise StoreError("the store is open")
         self._is_owner = owner
         if owner:
             self._ownership.take()
-        writer = Writer(self._connect, self._reserve if owner else None, self._keep_history, f"store-{self._node}")
+        writer = Writer(
+            self._connect,
+            self._reserve if owner else None,
+            self._keep_history,
+            f"store-{self._node}",
+            lambda state, problem: self._tell(StoreTrouble(state, problem)),
+        )
         try:
             await writer.start()
         except BaseException:
@@ -64,39 +102,83 @@ class SqliteStore:
             raise
         self._writer = writer
         self._reader = Reader(lambda: connect(self.path, is_reader=True), f"store-{self._node}-reader")
+        self._checkpointer = Reader(lambda: connect(self.path, is_owner=True), f"store-{self._node}-checkpoint")
         if owner:
-            self._begin(self._release_dead())
+            upkeep = Upkeep(writer, self._checkpointer, self._last_number, self._watchers)
+            self._tasks.add(asyncio.create_task(upkeep.run()))
+        if self._damage is not None:
+            self._tasks.add(asyncio.create_task(self._carry_over(writer, *self._damage)))
 
     def _connect(self) -> sqlite3.Connection:
         """In the writer's thread: the file, its tables, and what this owner must know before it begins."""
         try:
-            connection = connect(self.path, is_owner=self._is_owner)
-            prepare(connection, self.path)
+            connection = self._open_file()
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+            if not self._is_owner or not salvage.is_damaged(error):
+                raise StoreError(f"{self.path} cannot be opened: {error}") from error
+            self._damage = (salvage.set_aside(self.path), time.time())
+            connection = self._open_file()
+            salvage.note_damage(connection, self._damage[0], str(error), self._damage[1])
         if self._is_owner:
-            epoch = read_meta(connection, "epoch") + 1
-            write_meta(connection, "epoch", epoch)
-            self._first_number = self._last_number = epoch << EPOCH_BITS
-            self._idents = IdentSource(self._node, _greatest_ident(connection))
             self._reserve.open()
         return connection
 
+    def _open_file(self) -> sqlite3.Connection:
+        connection = connect(self.path, is_owner=self._is_owner)
+        try:
+            prepare(connection, self.path)
+            if self._is_owner:
+                epoch = read_meta(connection, "epoch") + 1
+                write_meta(connection, "epoch", epoch)
+                self._last_number = epoch << EPOCH_BITS
+                self._last_ident = greatest_ident(connection)
+                self._idents = IdentSource(self._node, self._last_ident)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _carry_over(self, writer: Writer, aside: Path, at: float) -> None:
+        """Bring what can be read of a damaged file into the new one."""
+        rescuer = Reader(lambda: sqlite3.connect(aside, isolation_level=None), f"store-{self._node}-salvage")
+        after: int | None = 0
+        count = 0
+        try:
+            while after is not None:
+                rescued = await rescuer.run(salvage.read_slice, after)
+                await writer.run(salvage.write_slice, rescued)
+                count += rescued.messages
+                after = rescued.after
+        except StoreError as error:
+            self._tell(StoreTrouble("unavailable", f"{aside.name}: {error}"))
+        finally:
+            await rescuer.close()
+        await writer.run(salvage.note_rescue, at, count)
+        self._tell(RecordQuarantined("", f"{aside.name}: damaged queue file, {count} messages carried over"))
+
     async def close(self) -> None:
         """See `face.Store`."""
-        writer, reader = self._writer, self._reader
-        self._writer = self._reader = None
+        writer, readers = self._writer, (self._reader, self._checkpointer)
+        if writer is None:
+            return
+        self._writer = self._reader = self._checkpointer = None
         for task in self._tasks:
             task.cancel()
-        if writer is not None:
-            await writer.close()
-        if reader is not None:
-            await reader.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._is_owner:
+            with suppress(StoreError):
+                await writer.run(write_meta, "last_ident", self._last_ident)
+        await writer.close()
+        for reader in readers:
+            if reader is not None:
+                await reader.close()
         self._ownership.give_up()
 
     def new_ident(self, now: float) -> int:
         """See `face.Store`."""
-        return self._idents.next(now, time.monotonic_ns())
+        self._last_ident = self._idents.next(now, time.monotonic_ns())
+        return self._last_ident
 
     async def spool(self, ident: int) -> Spool:
         """See `face.Store`."""
@@ -111,6 +193,8 @@ class SqliteStore:
         if spool is not None:
             if not isinstance(spool, SqliteSpool):
                 raise TypeError("this spool belongs to another store")
+            if spool.ident != message.ident:
+                raise ValueError("the spool was begun for another message")
             spooled = spool.finish()
         number = 0 if lease is None else self._number()
         arrival = make_arrival(message, spooled, number, 0.0 if lease is None else lease.until)
@@ -124,11 +208,15 @@ class SqliteStore:
     ) -> tuple[Claim, ...]:
         """See `face.Store`."""
         writer, number, until = self._writing(), self._number(), terms.until
-        idents = await writer.run(lease_due, destination, priority, now, limit, number, until)
-        if not idents:
-            return ()
-        loaded = await self._reading().run(reading.load_claims, idents, number, until)
-        return tuple(loaded.claims)
+        while True:
+            idents = await writer.run(lease_due, destination, priority, now, limit, number, until)
+            if not idents:
+                return ()
+            loaded = await self._reading().run(reading.load_claims, idents, number, until)
+            for ident, problem in loaded.damaged:
+                await self._set_aside(ident, problem)
+            if loaded.claims:
+                return tuple(loaded.claims)
 
     async def renew(self, leases: Sequence[Lease], terms: LeaseTerms) -> tuple[Lease, ...]:
         """See `face.Store`."""
@@ -151,7 +239,7 @@ class SqliteStore:
         reader = self._reading()
         head = await reader.run(reading.load_content_head, ident)
         if head is None:
-            raise StoreError(f"message {ident} is not in the queue")
+            raise StoreError(f"message {to_text(ident)} is not in the queue")
         digest, chunks, data = head
         check = hashlib.sha256()
         for seq in range(max(1, chunks)):
@@ -160,13 +248,54 @@ class SqliteStore:
             if data is not None:
                 check.update(data)
             if data is None or (seq + 1 >= chunks and check.digest() != digest):
-                raise StoreError(f"the content of message {ident} is damaged")
+                await self._set_aside(ident, "its content is not what was accepted")
+                raise StoreError(f"the content of message {to_text(ident)} is damaged")
             if data:
                 yield data
 
+    async def find(self, where: QueueFilter, limit: int, after: int = 0) -> tuple[MessageSummary, ...]:
+        """See `face.Store`."""
+        return await self._reading().run(finding.find, where, limit, after)
+
     async def story(self, ident: int) -> MessageStory | None:
         """See `face.Store`."""
-        return await self._reading().run(reading.load_story, ident)
+        try:
+            return await self._reading().run(reading.load_story, ident)
+        except Undecodable as error:
+            await self._set_aside(ident, str(error))
+            return None
+
+    async def change(self, where: QueueFilter, change: Change, now: float) -> int:
+        """See `face.Store`."""
+        total, after, limit = 0, 0, changing.CHANGE_MESSAGES
+        while found := await self.find(where, limit, after):
+            idents = [summary.ident for summary in found]
+            total += await self._writing().run(changing.change_messages, idents, where, change, now, self._keep_history)
+            after = idents[-1]
+        return total
+
+    async def stats(self, now: float) -> QueueStats:
+        """See `face.Store`."""
+        return await self._reading().run(reading.load_stats, now)
+
+    async def sweep(self, now: float, keep_history_seconds: float) -> int:
+        """See `face.Store`."""
+        cutoff, live = now - keep_history_seconds, frozenset(self._live_spools)
+        return await self._writing().run(changing.sweep_slice, cutoff, live, self._last_ident)
+
+    async def quarantined(self) -> tuple[Quarantined, ...]:
+        """See `face.Store`."""
+        return await self._reading().run(changing.load_quarantined)
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """See `face.Store`; noticed within a second, by the owner."""
+        self._watchers.append(callback)
+
+    async def _set_aside(self, ident: int, problem: str) -> None:
+        if not self._is_owner:
+            return
+        await self._writing().run(changing.quarantine, ident, problem, time.time())
+        self._tell(RecordQuarantined(to_text(ident), problem))
 
     def _number(self) -> int:
         if not self._is_owner:
@@ -184,19 +313,9 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
         return self._reader
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _release_dead(self) -> None:
-        after: int | None = 0
-        now = time.time()
-        while after is not None:
-            after = await self._writing().run(release_dead, after, self._first_number, now)
-
-
-def _greatest_ident(connection: sqlite3.Connection) -> int:
+def greatest_ident(connection: sqlite3.Connection) -> int:
+    """No identifier up to this one may be made again."""
     tables = ("SELECT max(id) FROM message", "SELECT max(id) FROM history", "SELECT max(message_id) FROM spool")
     found = [connection.execute(query).fetchone()[0] or 0 for query in tables]
     return max(*found, read_meta(connection, "last_ident"))

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from postreeve.store.face import StoreError, StoreFull, StoreUnavailable
+from postreeve.store.face import LeaseLost, StoreError, StoreFull, StoreUnavailable
 from postreeve.store.sqlite.arrival import Arrival, write_arrivals
+from postreeve.store.sqlite.changing import quarantine
 from postreeve.store.sqlite.reserve import Reserve
+from postreeve.store.sqlite.rows import Undecodable
 from postreeve.store.sqlite.settling import Ending, end_one, end_whole, hold_all
 
 P = ParamSpec("P")
@@ -39,6 +41,8 @@ class Job:
     arrival: Arrival | None = None
     ending: Ending | None = None
     call: Callable[[sqlite3.Connection], Any] | None = None
+    outside: bool = False
+    """`call` runs between transactions."""
     takes_room: bool = False
     """It makes the file larger for a new message: refused first when the disk is full."""
     result: Any = None
@@ -49,8 +53,15 @@ class Writer:
     """The thread that owns the writing connection. Methods are for the event loop that started it."""
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], reserve: Reserve | None, keep_history: bool, name: str
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        reserve: Reserve | None,
+        keep_history: bool,
+        name: str,
+        tell: Callable[[str, str], None],
     ) -> None:
+        """`tell(state, problem)` is called in the event loop when writing begins to fail, and when it works again."""
+        self._report = tell
         self._connect = connect
         self._reserve = reserve
         self._keep_history = keep_history
@@ -58,6 +69,8 @@ class Writer:
         self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._gathered: list[Job] = []
         self._waiting = 0
+        self.commits = 0
+        """Transactions so far, for whoever decides when to checkpoint."""
         self._room = asyncio.Event()
         self._room.set()
         self._trouble: StoreUnavailable | None = None
@@ -102,6 +115,14 @@ class Writer:
         """The same for what takes room for a new message: refused first when the disk is full."""
         job = Job(self._loop.create_future(), call=lambda connection: call(connection, *args, **kwargs))
         job.takes_room = True
+        result: T = await self._submit(job)
+        return result
+
+    async def run_outside(
+        self, call: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same between two transactions, for what cannot be part of one."""
+        job = Job(self._loop.create_future(), call=lambda connection: call(connection, *args, **kwargs), outside=True)
         result: T = await self._submit(job)
         return result
 
@@ -179,14 +200,26 @@ class Writer:
                 self._write(connection, batch)
                 self._tell(self._resolve, batch)
 
-    def _write(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
-        if self._reserve is not None and self._reserve.is_spent and not self._reserve.restore():
-            jobs = refuse(jobs)
+    def _write(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
+        jobs = []
+        for job in batch:
+            if job.outside and job.call is not None:
+                run_outside(connection, job, job.call)
+            else:
+                jobs.append(job)
+        if self._reserve is not None and self._reserve.is_spent:
+            if self._reserve.restore():
+                self._tell(self._report, "recovered", "there is room again")
+            else:
+                jobs = refuse(jobs)
         try:
             self._transact(connection, jobs)
         except Full:
             if self._reserve is not None:
                 self._reserve.spend()
+                self._tell(
+                    self._report, "full", "no room on the disk: new messages are refused, queued mail still leaves"
+                )
             try:
                 self._transact(connection, refuse(jobs))
             except Full:
@@ -203,6 +236,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             self._execute(connection, jobs)
             connection.execute("COMMIT")
+            self.commits += 1
         except sqlite3.Error as error:
             roll_back(connection)
             if is_full(error):
@@ -211,6 +245,7 @@ class Writer:
             # Somebody else's long transaction is no damage: the next batch may fare better.
             if not is_busy(error):
                 self._trouble = trouble
+                self._tell(self._report, "unavailable", str(trouble))
             fail_all(jobs, trouble)
         except BaseException as error:
             roll_back(connection)
@@ -247,11 +282,14 @@ class Writer:
         for job in jobs:
             ending = job.ending
             if ending is not None and not (together and ending.is_whole):
-                alone(
-                    connection,
-                    job,
-                    lambda c, ending=ending: end_one(c, ending, self._keep_history),  # type: ignore[misc]
-                )
+                self._end_one(connection, job, ending)
+
+    def _end_one(self, connection: sqlite3.Connection, job: Job, ending: Ending) -> None:
+        alone(connection, job, lambda c: end_one(c, ending, self._keep_history))
+        if isinstance(job.error, Undecodable):
+            settlement = ending.settlement
+            quarantine(connection, settlement.lease.ident, str(job.error), settlement.settled_at)
+            job.error = LeaseLost(f"message {settlement.lease.ident} is damaged and was set aside")
 
 
 def alone(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Connection], Any]) -> None:
@@ -259,9 +297,14 @@ def alone(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Conn
     connection.execute("SAVEPOINT alone")
     try:
         job.result = call(connection)
-    except (StoreError, sqlite3.IntegrityError, sqlite3.InterfaceError, ValueError, TypeError, OverflowError) as error:
+    except (StoreError, Undecodable) as error:
         connection.execute("ROLLBACK TO alone")
-        job.error = error if isinstance(error, StoreError) else StoreError(f"cannot be stored: {error}")
+        job.error = error
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, sqlite3.Error) and not is_own_fault(error):
+            raise
+        connection.execute("ROLLBACK TO alone")
+        job.error = StoreError(f"cannot be stored: {error}")
     connection.execute("RELEASE alone")
 
 
@@ -288,11 +331,31 @@ def roll_back(connection: sqlite3.Connection) -> None:
         pass  # the error that led here is the one to report
 
 
+def run_outside(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Connection], Any]) -> None:
+    """Run `call` in autocommit; its failure is its caller's."""
+    try:
+        job.result = call(connection)
+    except (StoreError, sqlite3.Error) as error:
+        job.error = error if isinstance(error, StoreError) else StoreError(f"the queue file: {error}")
+
+
+def is_own_fault(error: sqlite3.Error) -> bool:
+    """True when it concerns the operation (a taken identifier, a damaged page it came across), not the whole file."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError):
+        return True
+    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The primary result code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def is_full(error: sqlite3.Error) -> bool:
     """True for the one failure that passes: no room."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return code_of(error) == sqlite3.SQLITE_FULL
 
 
 def is_busy(error: sqlite3.Error) -> bool:
     """True when another process held the file for longer than we wait."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,224 @@
+"""The accounts that may submit: names, password hashes, and which addresses each may send as.
+
+`SqliteAccounts` keeps them in one small file. Its methods are synchronous and quick (a point look-up in a file that is in
+the page cache); `hash_password` and `set_password` are not (argon2id is slow on purpose): call those from a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from argon2 import PasswordHasher
+from argon2.low_level import Type
+
+from postreeve.store.face import StoreError
+
+VERSION: Final = 1
+MAX_NAME_OCTETS: Final = 255
+
+# RFC 9106, section 4: the second recommended option (64 MiB, 3 passes), which fits small machines too.
+_HASHER: Final = PasswordHasher(
+    time_cost=3, memory_cost=64 * 1024, parallelism=4, hash_len=32, salt_len=16, type=Type.ID
+)
+_COLUMNS: Final = "name, password_hash, disabled, send_as, created, changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may submit. `send_as` are patterns of reverse-paths and From addresses, such as `*@example.org`."""
+
+    name: str
+    password_hash: str
+    is_disabled: bool
+    send_as: tuple[str, ...]
+    created_at: float
+    changed_at: float
+
+
+class AccountStore(Protocol):
+    """Names are compared without case (RFC 8265 UsernameCaseMapped reduced to what mail accounts use)."""
+
+    def get(self, name: str) -> Account | None:
+        """The account, disabled or not."""
+        ...
+
+    def list(self) -> tuple[Account, ...]:
+        """All, by name."""
+        ...
+
+    def add(self, name: str, password: str, send_as: tuple[str, ...], now: float) -> Account:
+        """A new account; raises AccountExists, AccountNameInvalid."""
+        ...
+
+    def set_password(self, name: str, password: str, now: float) -> None:
+        """Raises NoSuchAccount."""
+        ...
+
+    def set_send_as(self, name: str, send_as: tuple[str, ...], now: float) -> None:
+        """Raises NoSuchAccount."""
+        ...
+
+    def disable(self, name: str, now: float) -> None:
+        """No login from now on; raises NoSuchAccount."""
+        ...
+
+    def enable(self, name: str, now: float) -> None:
+        """Raises NoSuchAccount."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Raises NoSuchAccount."""
+        ...
+
+    def version(self) -> int:
+        """A number that changes whenever any account changes, by whichever process: for whoever caches."""
+        ...
+
+
+class AccountExists(StoreError):
+    """There is an account of that name."""
+
+
+class NoSuchAccount(StoreError):
+    """There is no account of that name."""
+
+
+class AccountNameInvalid(StoreError):
+    """The name is empty, too long, or has control characters or spaces."""
+
+
+def hash_password(password: str) -> str:
+    """argon2id (RFC 9106) with a random salt, in the usual `$argon2id$…` form. Takes tens of milliseconds and 64 MiB."""
+    return _HASHER.hash(password)
+
+
+def fold_name(name: str) -> str:
+    """The comparable form of an account name."""
+    return name.casefold()
+
+
+def check_name(name: str) -> None:
+    """Raises AccountNameInvalid for a name that could not be typed into every client, or forges log lines."""
+    if not name or len(name.encode("utf-8", "replace")) > MAX_NAME_OCTETS:
+        raise AccountNameInvalid(f"an account name has 1 to {MAX_NAME_OCTETS} octets")
+    if not name.isprintable() or " " in name:
+        raise AccountNameInvalid("an account name has no spaces and no control characters")
+
+
+class SqliteAccounts:
+    """See `AccountStore`. May be used from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file, or makes it (readable by its owner only); raises StoreError when it cannot be used."""
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            path.touch(mode=0o600)
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path} cannot be opened: {error}") from error
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        (version,) = run("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise StoreError(f"{self._path} has schema version {version}, this postreeve knows version {VERSION}")
+        run(
+            "CREATE TABLE IF NOT EXISTS account (key TEXT PRIMARY KEY, name TEXT NOT NULL, password_hash TEXT NOT NULL,"
+            " disabled INTEGER NOT NULL, send_as TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL)"
+        )
+        run("CREATE TABLE IF NOT EXISTS version (number INTEGER NOT NULL)")
+        run("INSERT INTO version SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM version)")
+        run(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+    def get(self, name: str) -> Account | None:
+        """See `AccountStore`."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM account WHERE key = ?", fold_name(name))
+        return _account(rows[0]) if rows else None
+
+    def list(self) -> tuple[Account, ...]:
+        """See `AccountStore`."""
+        return tuple(_account(row) for row in self._read(f"SELECT {_COLUMNS} FROM account ORDER BY key"))
+
+    def add(self, name: str, password: str, send_as: tuple[str, ...], now: float) -> Account:
+        """See `AccountStore`."""
+        check_name(name)
+        account = Account(name, hash_password(password), False, send_as, now, now)
+        row = (fold_name(name), name, account.password_hash, False, "\n".join(send_as), now, now)
+        if not self._write("INSERT OR IGNORE INTO account VALUES (?, ?, ?, ?, ?, ?, ?)", *row):
+            raise AccountExists(f"there is an account {name} already")
+        return account
+
+    def set_password(self, name: str, password: str, now: float) -> None:
+        """See `AccountStore`."""
+        self._update(name, "password_hash", hash_password(password), now)
+
+    def set_send_as(self, name: str, send_as: tuple[str, ...], now: float) -> None:
+        """See `AccountStore`."""
+        self._update(name, "send_as", "\n".join(send_as), now)
+
+    def disable(self, name: str, now: float) -> None:
+        """See `AccountStore`."""
+        self._update(name, "disabled", True, now)
+
+    def enable(self, name: str, now: float) -> None:
+        """See `AccountStore`."""
+        self._update(name, "disabled", False, now)
+
+    def remove(self, name: str) -> None:
+        """See `AccountStore`."""
+        if not self._write("DELETE FROM account WHERE key = ?", fold_name(name)):
+            raise NoSuchAccount(f"there is no account {name}")
+
+    def version(self) -> int:
+        """See `AccountStore`."""
+        return int(self._read("SELECT number FROM version")[0][0])
+
+    def _update(self, name: str, column: str, value: str | bool, now: float) -> None:
+        if not self._write(f"UPDATE account SET {column} = ?, changed = ? WHERE key = ?", value, now, fold_name(name)):
+            raise NoSuchAccount(f"there is no account {name}")
+
+    def _read(self, query: str, *values: str) -> list[tuple[object, ...]]:  # type: ignore[valid-type]
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(f"{self._path} cannot be read: {error}") from error
+
+    def _write(self, query: str, *values: str | bool | float) -> int:
+        """Run `query` and count the change of version with it; returns how many rows it changed."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                changed = self._connection.execute(query, values).rowcount
+                if changed:
+                    self._connection.execute("UPDATE version SET number = number + 1")
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise StoreError(f"{self._path} cannot be written: {error}") from error
+        return changed
+
+
+def _account(row: tuple[object, ...]) -> Account:
+    name, password_hash, disabled, send_as, created, changed = row
+    return Account(
+        str(name),
+        str(password_hash),
+        bool(disabled),
+        tuple(str(send_as).split("\n")) if send_as else (),
+        float(str(created)),
+        float(str(changed)),
+    )

@@ -1,0 +1,82 @@
+"""What the owner of a queue file does on the side: checkpoints, noticing visitors, releasing a dead owner's leases.
+
+Checkpoints. The log is copied into the file by a thread of its own while the writer goes on appending, so that no
+commit waits. But as long as anything is appended meanwhile the copy is never complete and the log never starts over;
+once it is long the writer is asked to copy the little that remains between two transactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from postreeve.store.face import StoreError
+from postreeve.store.sqlite.claiming import release_dead
+from postreeve.store.sqlite.reader import Reader
+from postreeve.store.sqlite.writer import Writer
+
+POLL_SECONDS: Final = 0.5
+BUSY_COMMITS: Final = 64
+QUIET_SECONDS: Final = 5.0
+LONG_LOG_PAGES: Final = 8192
+
+
+class Upkeep:
+    """Runs beside one writer until cancelled."""
+
+    def __init__(
+        self, writer: Writer, checkpointer: Reader, first_number: int, watchers: list[Callable[[], None]]
+    ) -> None:
+        self._writer = writer
+        self._checkpointer = checkpointer
+        self._first_number = first_number
+        self._watchers = watchers
+        self._seen_version: int | None = None
+        self._copied_commits = 0
+        self._copied_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled. A failing file is the writer's to report, not ours to repeat."""
+        with suppress(StoreError):
+            await self._release_dead()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            with suppress(StoreError):
+                await self._look_for_visitors()
+                await self._checkpoint()
+
+    async def _release_dead(self) -> None:
+        after: int | None = 0
+        now = time.time()
+        while after is not None:
+            after = await self._writer.run(release_dead, after, self._first_number, now)
+
+    async def _look_for_visitors(self) -> None:
+        version = await self._writer.run_outside(data_version)
+        if self._seen_version is not None and version != self._seen_version:
+            for callback in self._watchers:
+                callback()
+        self._seen_version = version
+
+    async def _checkpoint(self) -> None:
+        commits = self._writer.commits - self._copied_commits
+        now = time.monotonic()
+        if not commits or (commits < BUSY_COMMITS and now - self._copied_at < QUIET_SECONDS):
+            return
+        self._copied_commits, self._copied_at = self._writer.commits, now
+        if await self._checkpointer.run(checkpoint) >= LONG_LOG_PAGES:
+            await self._writer.run_outside(checkpoint)
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes when another connection has changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def checkpoint(connection: sqlite3.Connection) -> int:
+    """Copy what can be copied without waiting for anybody; returns the length of the log in pages."""
+    return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
