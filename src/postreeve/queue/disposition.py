@@ -14,6 +14,7 @@ stand only the rules that look at more than the kind of outcome:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -109,6 +110,9 @@ class Row:
     is_site_trouble: bool = False
 
 
+# status-code = class "." subject "." detail; subject and detail are 1*3digit     RFC 3463, section 2
+_STATUS: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
+
 Case = tuple[type, Enum] | tuple[type, Enum, Enum] | tuple[type]
 
 _DELIVERED, _DEFERRED, _BOUNCED, _NEXT = Action.DELIVERED, Action.DEFERRED, Action.BOUNCED, Action.NEXT_HOST
@@ -167,6 +171,7 @@ ROWS: Final[dict[Case, Row]] = {
     (Unsuitable, Lack.BINARY_MIME): Row(_NEXT, _BOUNCED, "5.6.3"),
     (Unsuitable, Lack.SIZE): Row(_NEXT, _BOUNCED, "5.3.4"),  # RFC 1870, section 6.1
     (Unsuitable, Lack.REQUIRE_TLS): Row(_NEXT, _BOUNCED, "5.7.30"),  # RFC 8689, section 4.2.1
+    (Unsuitable, Lack.DELIVER_BY): Row(_NEXT, _BOUNCED, "5.3.3"),  # RFC 2852, section 4.2
     (Unsuitable, Lack.AUTH): Row(_NEXT, _DEFERRED, "4.7.4", is_site_trouble=True),
     (LocalProblem, LocalKind.STORE): Row(_DEFERRED, _DEFERRED, "4.3.0"),
     (LocalProblem, LocalKind.DISK): Row(_DEFERRED, _DEFERRED, "4.3.0"),
@@ -242,9 +247,7 @@ def _status(outcome: Outcome, row: Row, action: Action) -> str:
         return row.status
     theirs = outcome.reply.enhanced
     first = "2" if action is Action.DELIVERED else "5" if action is Action.BOUNCED else "4"
-    if theirs[1:2] != "." or not theirs[2:].replace(".", "", 1).isdigit() or len(theirs) > 9:
-        return row.status
-    return first + theirs[1:]
+    return first + theirs[1:] if _STATUS.fullmatch(theirs) else row.status
 
 
 def text_of(outcome: Outcome) -> str:
@@ -272,7 +275,10 @@ def text_of(outcome: Outcome) -> str:
             text = "held as its route says"
         case Interrupted():
             text = outcome.reason
-    return text[:MAX_TEXT]
+    text = text[:MAX_TEXT]
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _with_detail(text: str, detail: str) -> str:

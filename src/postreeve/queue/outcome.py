@@ -143,6 +143,8 @@ class Lack(Enum):
     BINARY_MIME = "BINARYMIME"
     SIZE = "SIZE"
     REQUIRE_TLS = "REQUIRETLS"
+    DELIVER_BY = "DELIVERBY"
+    """Only for mode R (RFC 2852, section 4.2)."""
     AUTH = "AUTH"
 
 

@@ -1,0 +1,106 @@
+"""When waiting ends: lifetime (RFC 5321, section 4.5.4.1), DELIVERBY (RFC 2852), and the warnings on the way.
+
+A clock that jumps must not expire mail: besides its age, a recipient needs as many attempts as the schedule makes in a
+lifetime, up to `ENOUGH_ATTEMPTS`. After a long outage, or a clock set years ahead, mail therefore still gets its tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from postreeve.mail.envelope import DeliverBy
+from postreeve.queue.backoff import next_due, pause_seconds
+from postreeve.queue.disposition import Action, Disposition
+from postreeve.queue.settings import Schedule
+
+ENOUGH_ATTEMPTS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One recipient's history as it stands after an attempt. Times in POSIX seconds."""
+
+    accepted_at: float
+    attempts: int
+    """This one included."""
+    warned: bool = False
+    hold_until: float | None = None
+    expires_at: float | None = None
+    deliver_by: DeliverBy | None = None
+
+    @property
+    def begun_at(self) -> float:
+        """When waiting began: at acceptance, or when FUTURERELEASE let it go."""
+        return self.accepted_at if self.hold_until is None else max(self.accepted_at, self.hold_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What becomes of a recipient: its final disposition, or DEFERRED with the next `due`; `warn` wants a delay DSN."""
+
+    disposition: Disposition
+    due: float = 0.0
+    warn: bool = False
+
+
+def conclude(
+    disposition: Disposition, waiting: Waiting, schedule: Schedule, now: float, fraction: Callable[[int], float]
+) -> Conclusion:
+    """Whether a deferred recipient may go on waiting; other dispositions stay as they are.
+
+    `fraction` gives the place within the jitter for an attempt's number, always the same for the same (`spread`).
+    """
+    if disposition.action is not Action.DEFERRED:
+        return Conclusion(disposition)
+    if is_past_deadline(waiting.deliver_by, now):
+        return Conclusion(too_late(disposition.text))
+    if has_expired(waiting, schedule, now):
+        hours = round((now - waiting.begun_at) / 3600)
+        text = f"gave up after {waiting.attempts} attempts in {hours} hours; the last said: {disposition.text}"
+        return Conclusion(Disposition(Action.EXPIRED, "5.4.7", text, disposition.is_site_trouble))
+    due = next_due(schedule, now, waiting.attempts, fraction(waiting.attempts))
+    if waiting.deliver_by is not None and now < waiting.deliver_by.deadline < due:
+        due = waiting.deliver_by.deadline
+    return Conclusion(disposition, due, _is_warning_due(waiting, schedule, now, fraction))
+
+
+def is_past_deadline(deliver_by: DeliverBy | None, now: float) -> bool:
+    """True when mode R asks for the message back by now (RFC 2852, section 4)."""
+    return deliver_by is not None and deliver_by.must_return and now >= deliver_by.deadline
+
+
+def too_late(last_text: str = "") -> Disposition:
+    """The end of a message whose DELIVERBY time has passed."""
+    text = "not delivered by the time the sender set"
+    return Disposition(Action.BOUNCED, "5.4.7", f"{text}; the last attempt said: {last_text}" if last_text else text)
+
+
+def has_expired(waiting: Waiting, schedule: Schedule, now: float) -> bool:
+    """True when both the time and the attempts of a lifetime are used up."""
+    if waiting.attempts < 2 or waiting.attempts < least_attempts(schedule):
+        return False
+    end = waiting.expires_at
+    return now >= (waiting.begun_at + schedule.lifetime_seconds if end is None else end)
+
+
+def least_attempts(schedule: Schedule) -> int:
+    """How many attempts a recipient has at least before it expires: 2 … ENOUGH_ATTEMPTS, by the schedule."""
+    elapsed, attempts = 0.0, 1
+    while attempts < ENOUGH_ATTEMPTS and elapsed < schedule.lifetime_seconds:
+        elapsed += pause_seconds(schedule, attempts, 0.5)
+        attempts += 1
+    return max(2, attempts)
+
+
+def _is_warning_due(waiting: Waiting, schedule: Schedule, now: float, fraction: Callable[[int], float]) -> bool:
+    """True when an age to warn at was passed since the attempt before this one, one pause ago."""
+    ages = [now - waiting.begun_at - age for age in schedule.warn_after_seconds]
+    if waiting.deliver_by is not None and not waiting.deliver_by.must_return:
+        ages.append(now - waiting.deliver_by.deadline)
+    passed = [seconds for seconds in ages if seconds >= 0]
+    if not passed or not waiting.warned:
+        return bool(passed)
+    earlier = waiting.attempts - 1
+    return min(passed) < pause_seconds(schedule, earlier, fraction(earlier))
