@@ -5,7 +5,7 @@ Events marked OWES want exactly one `ServerProtocol.reply()` before the next eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from postreeve.mail.address import Mailbox
@@ -50,7 +50,7 @@ class Authenticate:
 
     mechanism: str
     username: str
-    password: str
+    password: str = field(repr=False)
     authorization_identity: str
 
 

@@ -56,3 +56,6 @@ class ServerSettings:
     offer_chunking: bool = True
     normalise_newlines: bool = False
     """True: a bare LF or CR in content becomes CRLF; False: the message is refused (550 5.6.0)."""
+    refuse_early_talkers: bool = True
+    """True: a client that is not authenticated and speaks before it may (before the greeting, the reply to EHLO or the
+    354 of DATA; RFC 2920, section 3.1) is refused with 554 5.5.1 and closed."""
