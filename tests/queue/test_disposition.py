@@ -16,6 +16,8 @@ from postreeve.queue.outcome import (
     DestinationDead,
     Discarded,
     Disconnected,
+    Ended,
+    EndReason,
     Interrupted,
     Lack,
     LocalKind,
@@ -101,6 +103,8 @@ OTHERS: list[tuple[Outcome, Action, Action, str, bool]] = [
     (Delivered(Reply(250, "", "queued")), Action.DELIVERED, Action.DELIVERED, "2.0.0", False),
     (Discarded(), Action.DISCARDED, Action.DISCARDED, "2.0.0", False),
     (Withheld(), Action.HELD, Action.HELD, "4.3.0", False),
+    (Ended(EndReason.OPERATOR), BOUNCE, BOUNCE, "5.0.0", False),
+    (Ended(EndReason.DEADLINE), BOUNCE, BOUNCE, "5.4.7", False),
     (Interrupted(), Action.RELEASED, Action.RELEASED, "4.3.2", False),
 ]
 
@@ -158,6 +162,7 @@ def test_table_has_a_row_for_every_outcome_kind() -> None:
             (TlsProblem, TlsKind),
             (Unsuitable, Lack),
             (LocalProblem, LocalKind),
+            (Ended, EndReason),
         )
         for member in members
     }

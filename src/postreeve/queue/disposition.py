@@ -27,6 +27,8 @@ from postreeve.queue.outcome import (
     DestinationDead,
     Discarded,
     Disconnected,
+    Ended,
+    EndReason,
     Interrupted,
     Lack,
     LocalKind,
@@ -182,6 +184,8 @@ ROWS: Final[dict[Case, Row]] = {
     (Delivered,): Row(_DELIVERED, _DELIVERED, "2.0.0"),
     (Discarded,): Row(Action.DISCARDED, Action.DISCARDED, "2.0.0"),
     (Withheld,): Row(Action.HELD, Action.HELD, "4.3.0"),
+    (Ended, EndReason.OPERATOR): Row(_BOUNCED, _BOUNCED, "5.0.0"),
+    (Ended, EndReason.DEADLINE): Row(_BOUNCED, _BOUNCED, "5.4.7"),
     (Interrupted,): Row(Action.RELEASED, Action.RELEASED, "4.3.2"),
 }
 
@@ -220,6 +224,8 @@ def case_of(outcome: Outcome) -> Case:
             return (type(outcome), outcome.kind)
         case Unsuitable():
             return (Unsuitable, outcome.lack)
+        case Ended():
+            return (Ended, outcome.reason)
         case _:
             return (type(outcome),)
 
@@ -273,6 +279,8 @@ def text_of(outcome: Outcome) -> str:
             text = "discarded as its route says"
         case Withheld():
             text = "held as its route says"
+        case Ended():
+            text = outcome.reason.value
         case Interrupted():
             text = outcome.reason
     text = text[:MAX_TEXT]

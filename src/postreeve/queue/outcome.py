@@ -192,6 +192,21 @@ class Withheld:
     """The route holds such mail until an operator says otherwise."""
 
 
+class EndReason(Enum):
+    """Why no further attempt is made."""
+
+    OPERATOR = "ended by the operator of this server"
+    DEADLINE = "not delivered by the time the sender set"
+    """DELIVERBY with mode R (RFC 2852)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Not tried, and never again."""
+
+    reason: EndReason
+
+
 @dataclass(frozen=True, slots=True)
 class Interrupted:
     """We broke off ourselves before anything was decided (shutdown, lease lost): no attempt."""
@@ -201,7 +216,7 @@ class Interrupted:
 
 Outcome = (
     Delivered | Refused | ConnectFailed | TimedOut | Disconnected | ProtocolProblem | LookupProblem | TlsProblem
-    | Unsuitable | LocalProblem | DestinationDead | Discarded | Withheld | Interrupted
+    | Unsuitable | LocalProblem | DestinationDead | Discarded | Withheld | Ended | Interrupted
 )  # fmt: skip
 
 
@@ -220,5 +235,5 @@ def stage_of(outcome: Outcome) -> Stage:
             return Stage.STARTTLS
         case Unsuitable():
             return Stage.EHLO
-        case LocalProblem() | Discarded() | Withheld() | Interrupted():
+        case LocalProblem() | Discarded() | Withheld() | Ended() | Interrupted():
             return Stage.LOCAL
