@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from postreeve.net.tls import NamedObject
+from postreeve.net.trust import TrustRecorder
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _FORMAT: Final = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -225,6 +226,20 @@ def _choose_by_name(default: ssl.SSLContext, certificates: Sequence[tuple[Loaded
             tls.context = found
 
     default.sni_callback = choose
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTrust:
+    """What a client needs for TLS: the two kinds of context, and the recorder for chains that were not verified."""
+
+    opportunistic: ssl.SSLContext
+    verified: ssl.SSLContext
+    recorder: TrustRecorder
+
+
+def load_client_trust(ca_file: Path | None = None) -> ClientTrust:
+    """With the system's authorities, or those in `ca_file`. Raises OSError when the file cannot be used."""
+    return ClientTrust(opportunistic_context(), verified_context(ca_file), TrustRecorder(ca_file))
 
 
 def opportunistic_context() -> ssl.SSLContext:

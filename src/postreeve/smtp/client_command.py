@@ -47,6 +47,7 @@ class Shortcoming(Enum):
     BINARY_MIME = "BINARYMIME"
     SIZE = "SIZE"
     REQUIRE_TLS = "REQUIRETLS"
+    DELIVER_BY = "DELIVERBY"
 
 
 def shortcoming(transaction: Transaction, offered: Capabilities, *, eight_bit_anyway: bool) -> Shortcoming | None:
@@ -66,6 +67,10 @@ def shortcoming(transaction: Transaction, offered: Capabilities, *, eight_bit_an
         return Shortcoming.SIZE
     if transaction.requires_tls and not offered.requiretls:
         return Shortcoming.REQUIRE_TLS
+    deliver_by = transaction.parameters.deliver_by
+    if deliver_by is not None and deliver_by.must_return and not offered.deliver_by:
+        # RFC 2852, section 4.2: by-mode R is not handed to a server that would not heed it.
+        return Shortcoming.DELIVER_BY
     return None
 
 

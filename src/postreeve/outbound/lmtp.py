@@ -1,0 +1,39 @@
+"""LMTP over a local socket (RFC 2033); over TCP it is a connection like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+from postreeve.net.connect import ConnectTrouble, NoConnection
+from postreeve.outbound.wire import Wire
+
+
+async def connect_socket(path: str, make: Callable[[], Wire], *, timeout_seconds: float) -> Wire | NoConnection:
+    """A wire to the server that listens on the socket at `path`, or why there is none."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            _, wire = await loop.create_unix_connection(make, path)
+    except TimeoutError:
+        return NoConnection(ConnectTrouble.TIMED_OUT, f"no answer within {timeout_seconds:g} s", path)
+    except OSError as error:
+        return _explain(error, path)
+    except ValueError:
+        return NoConnection(ConnectTrouble.OTHER, "not a path that a socket can have", path)
+    return wire
+
+
+def _explain(error: OSError, path: str) -> NoConnection:
+    match error.errno:
+        case errno.ENOENT:
+            return NoConnection(ConnectTrouble.REFUSED, "no such socket: is the LMTP server running?", path)
+        case errno.ECONNREFUSED:
+            return NoConnection(ConnectTrouble.REFUSED, "nobody listens on the socket", path)
+        case errno.EACCES | errno.EPERM:
+            return NoConnection(ConnectTrouble.OTHER, "no permission to use the socket", path)
+        case errno.EAGAIN:
+            return NoConnection(ConnectTrouble.TIMED_OUT, "the LMTP server's queue of connections is full", path)
+        case _:
+            return NoConnection(ConnectTrouble.OTHER, (error.strerror or str(error))[:200], path)
