@@ -1,1 +1,1 @@
-"""What tests start themselves: real servers on free ports, and peers that misbehave on demand and remember every octet."""
+"""What tests start themselves: real servers on free ports, and peers that misbehave and remember every octet."""

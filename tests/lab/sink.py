@@ -124,6 +124,8 @@ class Sink:
         self.address = address
         self.port = 0
         self.connections: list[Seen] = []
+        self.has_content = asyncio.Event()
+        """Set once a content has come, final dot and all."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -162,7 +164,7 @@ class Sink:
         seen = Seen()
         self.connections.append(seen)
         try:
-            await _Play(reader, writer, seen).run(script)
+            await _Play(reader, writer, seen, self.has_content).run(script)
         except (ConnectionError, asyncio.IncompleteReadError, TlsProblem):
             pass
         finally:
@@ -172,7 +174,10 @@ class Sink:
 
 
 class _Play:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen, has_content: asyncio.Event
+    ) -> None:
+        self._has_content = has_content
         self._reader = reader
         self._writer = writer
         self._seen = seen
@@ -201,6 +206,7 @@ class _Play:
                 await self._until(b"\n")
             case Content():
                 await self._content()
+                self._has_content.set()
             case Exactly(octets):
                 while len(self._buffer) < octets and await self._more():
                     pass
