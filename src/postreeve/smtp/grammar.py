@@ -17,8 +17,7 @@ _AT_DOMAIN: Final = r'@(?:\[[^][]*\]|[^][\s,:@<>"]+)'
 _SOURCE_ROUTE: Final = re.compile(rf"{_AT_DOMAIN}(?:,{_AT_DOMAIN})*:")
 # esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 # esmtp-value = 1*(%d33-60 / %d62-126); RFC 6531, section 3.3, adds UTF8-non-ascii
-_KEYWORD: Final = re.compile("[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE: Final = re.compile("[!-<>-~\x80-\U0010ffff]+")
+_ESMTP_PARAM: Final = re.compile("([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
 
 
 def split_path(argument: str, keyword: str) -> tuple[str, str] | None:
@@ -68,10 +67,10 @@ def split_parameters(text: str) -> list[tuple[str, str | None]] | None:
     for word in text.split(" "):
         if not word:
             continue
-        keyword, equals, value = word.partition("=")
-        if _KEYWORD.fullmatch(keyword) is None or (equals and _VALUE.fullmatch(value) is None):
+        parameter = _ESMTP_PARAM.fullmatch(word)
+        if parameter is None:
             return None
-        parameters.append((keyword.upper(), value if equals else None))
+        parameters.append((parameter[1].upper(), parameter[2]))
     return parameters
 
 

@@ -37,6 +37,10 @@ TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients")
 TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "too many messages in one connection: connect again")
 NO_MECHANISM: Final = Reply(504, "5.5.4", "unknown authentication mechanism")
 
+# Looking up a member of an Enum costs more than all else that these settlements do.
+_SENDER: Final = State.SENDER
+_RECIPIENT: Final = State.RECIPIENT
+
 _Obey = Callable[[Conversation, str], Event | None]
 
 
@@ -183,7 +187,7 @@ def _mail(talk: Conversation, argument: str) -> Event:
 def _settle_mail(talk: Conversation, reply: Reply) -> None:
     talk.say(reply)
     if reply.is_positive:
-        talk.state = State.SENDER
+        talk.state = _SENDER
         talk.messages += 1
         talk.recipients = 0
 
@@ -203,7 +207,7 @@ def _rcpt(talk: Conversation, argument: str) -> Event:
 def _settle_rcpt(talk: Conversation, reply: Reply) -> None:
     talk.say(reply)
     if reply.is_positive:
-        talk.state = State.RECIPIENT
+        talk.state = _RECIPIENT
         talk.recipients += 1
     else:
         _note_refused_recipient(talk)

@@ -9,8 +9,8 @@ The theory. A conversation is in exactly one `State`. Two kinds of thing move it
   handshake. `TURNS[state][turn]` is the state that follows.
 
 States in which octets are no command lines (CONTENT, SASL, HANDSHAKE, and the chunk of a BDAT) have no row in
-`COMMANDS`: no command can be read there, which is the whole defence against commands smuggled in content. Which commands
-need TLS or authentication first is no matter of order: `extension.offer()` says so, and is asked before this table.
+`COMMANDS`: no command can be read there, which is the whole defence against commands smuggled in content. Which
+commands need TLS or authentication first is no matter of order: `extension.offer()` says so, and is asked first.
 
 A refused BDAT is the one error that ends a mail transaction: the chunk is gone, so the message can never be whole
 (RFC 3030, section 2).

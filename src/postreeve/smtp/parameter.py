@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from postreeve.mail.address import parse_mailbox
 from postreeve.mail.envelope import BodyType, DeliverBy, Notify, OriginalRecipient, Return
@@ -24,8 +24,7 @@ MAX_ORCPT_CHARACTERS: Final = 500
 _MAX_DELIVER_BY_DIGITS: Final = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What parsing a parameter depends on: the listener, the time, and whether the transaction has SMTPUTF8."""
 
     settings: ServerSettings

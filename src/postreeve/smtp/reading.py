@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from postreeve.mail.reply import Reply
@@ -10,9 +12,9 @@ from postreeve.smtp.bdat import Chunk
 from postreeve.smtp.content import TOO_LARGE
 from postreeve.smtp.conversation import Conversation
 from postreeve.smtp.event import Closed, ContentChunk, ContentEnd, Event, Idled, Need
-from postreeve.smtp.line import PATIENCE, Fault, find_line
+from postreeve.smtp.line import Fault, find_line
 from postreeve.smtp.obey import advance_exchange, obey, settle_content
-from postreeve.smtp.order import State, Verb
+from postreeve.smtp.order import COMMANDS, State, Verb
 from postreeve.smtp.sniff import may_become_proxy, sniff
 
 LINE_TOO_LONG: Final = Reply(500, "5.5.2", "line too long")
@@ -20,46 +22,51 @@ BARE_LF: Final = Reply(500, "5.5.2", "lines end with CRLF, never with LF alone")
 _EXCESS_OCTETS: Final = 1 << 20
 
 
+_Read = Callable[[Conversation], Event | Need | None]
+
+
 def read(talk: Conversation) -> Event | Need | None:
     """Read one thing; None when there is nothing to tell and reading goes on."""
-    state = talk.state
-    if state is State.CONTENT:
-        return _read_content(talk)
-    if state is State.CLOSED:
-        return Closed(talk.closed_in_transaction)
-    if state is State.HANDSHAKE:
-        return talk.wait()
     if talk.chunk is not None:
         return _read_chunk(talk, talk.chunk)
-    return _read_line(talk)
+    return _READERS[talk.state](talk)
 
 
 def _read_line(talk: Conversation) -> Event | Need | None:
+    """A command."""
+    start = talk.at
+    if start >= len(talk.buffer):
+        return talk.wait()
     if talk.fresh and (stranger := _sniff_first(talk)) is not None:
         return stranger
-    in_exchange = talk.state is State.SASL
-    limit = talk.settings.max_auth_octets if in_exchange else talk.settings.max_command_octets
-    found = find_line(talk.buffer, talk.at, limit, 1 if in_exchange else PATIENCE)
+    found = find_line(talk.buffer, start, talk.settings.max_command_octets)
     if found is None:
         return talk.wait()
     talk.fresh = False
-    end, fault = found
-    line = talk.buffer[talk.at : end - 2]
-    talk.at = end
-    if fault is Fault.TOO_LONG and _is_long_auth(talk, line):
-        fault = None
-    if fault is None:
-        return advance_exchange(talk, sasl.decode_response(line)) if in_exchange else obey(talk, line)
+    talk.at, fault = found
+    line = talk.buffer[start : talk.at - 2]
+    if fault is None or (fault is Fault.TOO_LONG and _is_long_auth(talk, line)):
+        return obey(talk, line)
     if fault is Fault.TOO_LONG:
         return talk.refuse("", LINE_TOO_LONG)
-    if fault is Fault.BARE_LF:
-        return talk.refuse_and_close("", BARE_LF)
-    return talk.refuse_and_close("", sasl.TOO_LONG if in_exchange else LINE_TOO_LONG)
+    return talk.refuse_and_close("", BARE_LF if fault is Fault.BARE_LF else LINE_TOO_LONG)
 
 
 def _is_long_auth(talk: Conversation, line: bytes) -> bool:
     """RFC 4954, section 4.5: AUTH with its initial response may be as long as a line of the exchange."""
     return line[:5].upper() == b"AUTH " and len(line) + 2 <= talk.settings.max_auth_octets
+
+
+def _read_response(talk: Conversation) -> Event | Need | None:
+    """A line of the SASL exchange. Whoever sends a longer one than allowed is no mail client: no second chance."""
+    start = talk.at
+    found = find_line(talk.buffer, start, talk.settings.max_auth_octets, patience=1)
+    if found is None:
+        return talk.wait()
+    talk.at, fault = found
+    if fault is None:
+        return advance_exchange(talk, sasl.decode_response(talk.buffer[start : talk.at - 2]))
+    return talk.refuse_and_close(Verb.AUTH, BARE_LF if fault is Fault.BARE_LF else sasl.TOO_LONG)
 
 
 def _sniff_first(talk: Conversation) -> Event | Need | None:
@@ -120,3 +127,19 @@ def _end_content(talk: Conversation, data: bytes) -> Event:
         return end
     talk.news.append(end)
     return ContentChunk(data)
+
+
+def _tell_closed(talk: Conversation) -> Event:
+    return Closed(talk.closed_in_transaction)
+
+
+# Where octets are command lines, and where they are something else.
+_READERS: Final[Mapping[State, _Read]] = MappingProxyType(
+    dict.fromkeys(COMMANDS, _read_line)
+    | {
+        State.CONTENT: _read_content,
+        State.SASL: _read_response,
+        State.HANDSHAKE: Conversation.wait,
+        State.CLOSED: _tell_closed,
+    }
+)

@@ -10,6 +10,7 @@ RFC 5321; RFC 2920; RFC 3030; RFC 3207; RFC 4954.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from postreeve.mail.reply import Reply
 from postreeve.smtp.conversation import Conversation
@@ -19,6 +20,8 @@ from postreeve.smtp.obey import settle_greeting
 from postreeve.smtp.order import State, Turn
 from postreeve.smtp.reading import read
 from postreeve.smtp.settings import ServerSettings
+
+_DEAF: Final = frozenset({State.HANDSHAKE, State.CLOSED})
 
 
 class ServerProtocol:
@@ -39,9 +42,7 @@ class ServerProtocol:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the transport. Plain text after the 220 to STARTTLS ends the conversation, unread."""
         talk = self._talk
-        if talk.state is State.CLOSED or not data:
-            return
-        if talk.state is State.HANDSHAKE:
+        if talk.state in _DEAF:
             talk.shut()
             return
         talk.buffer = talk.buffer[talk.at :] + data if talk.at < len(talk.buffer) else data
