@@ -16,6 +16,8 @@ from postreeve.policy.facts import Account, client_key, is_within, parse_client
         pytest.param(("alice@example.org",), "Alice@Example.ORG", True, id="one-address-any-case"),
         pytest.param(("alice@example.org",), "alice+x@example.org", False, id="no-sub-address"),
         pytest.param(("@example.org",), "whoever@example.org", True, id="domain"),
+        pytest.param(("*@example.org",), "whoever@example.org", True, id="domain-with-star"),
+        pytest.param(("*@example.org",), "whoever@example.com", False, id="domain-with-star-other"),
         pytest.param(("@Example.org",), "whoever@example.org", True, id="domain-any-case"),
         pytest.param(("@example.org",), "whoever@sub.example.org", False, id="not-the-sub-domain"),
         pytest.param(("@example.org",), "whoever@notexample.org", False, id="not-a-longer-name"),

@@ -14,6 +14,9 @@ UNAVAILABLE: Final = refuse(451, "4.3.0", "cannot take the message now, try agai
 FULL: Final = refuse(452, "4.3.1", "insufficient system storage, try again later", "the store is full")
 _LOOP: Final = Reply(554, "5.4.6", "too many hops: mail loop")
 _NOT_YOURS: Final = Reply(553, "5.7.1", "you may not send as an address in From or Sender")
+LEADING_FOLD: Final = refuse(
+    550, "5.6.0", "the header section begins with a folded line", "it would become part of our Received field"
+)
 _NO_ORIGINATOR: Final = refuse(
     550, "5.6.0", "From or Sender names no mailbox that can be understood", "From or Sender cannot be parsed"
 )

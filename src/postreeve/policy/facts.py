@@ -17,8 +17,8 @@ IpNetwork = IPv4Network | IPv6Network
 class Account:
     """Somebody who has proved who they are.
 
-    `send_as` are the addresses that may stand in the reverse-path, From and Sender: "*" for any, "@example.org" for a
-    whole domain (not its sub-domains), or one address.
+    `send_as` are the addresses that may stand in the reverse-path, From and Sender: "*" for any, "@example.org" or
+    "*@example.org" for a whole domain (not its sub-domains), or one address.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Account:
             if pattern == "*":
                 return True
             wanted = pattern.lower()
-            if wanted == address or (wanted[0:1] == "@" and wanted[1:] == domain):
+            if wanted == address or wanted.removeprefix("*") == f"@{domain}":
                 return True
         return False
 

@@ -22,6 +22,7 @@ POSTMASTER: Final = "postmaster"
 
 _NO_RELAY: Final = refuse(550, "5.7.1", "relaying denied", "not one of our domains, and the client may not relay")
 _NO_ROUTING: Final = refuse(550, "5.7.1", "relaying denied", "the local part carries a route (%, ! or @)")
+NO_ROUTE: Final = refuse(451, "4.3.5", "cannot route to this domain now, try again later", "no route for the domain")
 UNKNOWN: Final = refuse(550, "5.1.1", "no such recipient here", "not among the domain's recipients")
 
 OwnDomains = Mapping[str, frozenset[str] | None]

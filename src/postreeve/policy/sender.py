@@ -32,7 +32,7 @@ _NOT_YOURS: Final = Reply(553, "5.7.1", "you may not send as this address")
 def judge_sender(facts: Facts, reverse_path: Mailbox | None, priority: int | None, room: Room) -> Verdict:
     """May this client begin a message from `reverse_path` (None is `<>`)?
 
-    The null reverse-path is free for accounts too: notifications need it (RFC 8098, section 2).
+    The null reverse-path is free for accounts too: dispositions and auto-replies are sent with it.
     """
     if room is not Room.ENOUGH:
         return FULL if room is Room.FULL else UNAVAILABLE
