@@ -75,7 +75,7 @@ def test_dsn_header() -> None:
     assert message.get_content_type() == "multipart/report"
     assert message.get_param("report-type") == "delivery-status"
     assert [part.get_content_type() for part in parts] == ["text/plain", "message/delivery-status", "message/rfc822"]
-    assert dsn.envelope == Envelope(None, (EnvelopeRecipient(SENDER),), MailParameters(body=BodyType.SEVEN_BIT))
+    assert (dsn.recipient, dsn.body, dsn.smtputf8) == (SENDER, BodyType.SEVEN_BIT, False)
 
 
 def test_dsn_status_fields() -> None:
@@ -195,7 +195,7 @@ def test_dsn_with_8bit_content_says_so() -> None:
     dsn = make(original_with(CONTENT + b"\xe9\r\n", body=BodyType.EIGHT_BIT_MIME))
     message, parts = read(dsn)
     assert message["Content-Transfer-Encoding"] == parts[2]["Content-Transfer-Encoding"] == "8bit"
-    assert dsn.envelope.parameters == MailParameters(body=BodyType.EIGHT_BIT_MIME)
+    assert (dsn.body, dsn.smtputf8) == (BodyType.EIGHT_BIT_MIME, False)
 
 
 def test_dsn_encodes_an_8bit_header_where_it_cannot_be_labelled() -> None:
@@ -218,7 +218,7 @@ def test_dsn_for_internationalised_mail() -> None:
         diagnostic="550 5.1.1 niemand heißt so",
     )
     dsn = make(original, report)
-    assert dsn.envelope.parameters == MailParameters(body=BodyType.EIGHT_BIT_MIME, smtputf8=True)
+    assert (dsn.body, dsn.smtputf8) == (BodyType.EIGHT_BIT_MIME, True)
     assert "\r\nTo: <пример@example.com>\r\n".encode() in dsn.content
     message, parts = read(dsn)
     assert message["Content-Transfer-Encoding"] == parts[1]["Content-Transfer-Encoding"] == "8bit"
@@ -283,7 +283,7 @@ def test_dsn_cannot_be_injected_into(reply: str, host: str, envid: str, orcpt: s
     original = replace(original_with(smtputf8=smtputf8, envid=envid), received_from=host)
     dsn = make(original, report, DELAYED)
     assert is_text(dsn.content)
-    assert dsn.content.isascii() == (dsn.envelope.parameters.body is BodyType.SEVEN_BIT)
+    assert dsn.content.isascii() == (dsn.body is BodyType.SEVEN_BIT)
     message, parts = read(dsn)
     assert len(parts) == 3
     assert len(message.keys()) == 11
@@ -303,6 +303,6 @@ def test_dsn_cannot_be_injected_into(reply: str, host: str, envid: str, orcpt: s
 def test_dsn_carries_any_content(content: bytes) -> None:
     dsn = make(original_with(content))
     assert is_text(dsn.content)
-    assert dsn.content.isascii() == (dsn.envelope.parameters.body is BodyType.SEVEN_BIT)
+    assert dsn.content.isascii() == (dsn.body is BodyType.SEVEN_BIT)
     if b"message/rfc822" in dsn.content.partition(b"Undelivered message")[0]:
         assert b"\r\n\r\n" + content + b"\r\n--=_" in dsn.content

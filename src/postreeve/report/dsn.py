@@ -12,7 +12,7 @@ from typing import Final
 
 from postreeve.mail.address import Mailbox
 from postreeve.mail.date import format_date
-from postreeve.mail.envelope import BodyType, Envelope, EnvelopeRecipient, MailParameters, Return
+from postreeve.mail.envelope import BodyType, Envelope, Return
 from postreeve.mail.header import HeaderSection, read_header_section
 from postreeve.report.fact import DsnAction, DsnSettings, RecipientReport
 from postreeve.report.human import subject_of, write_text
@@ -37,11 +37,12 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """A DSN ready to queue. Its envelope has the null reverse-path (RFC 3461, section 6.1), and BODY and SMTPUTF8 say
-    what the content needs."""
+    """A DSN ready to queue with the null reverse-path (RFC 3461, section 6.1); `body` and `smtputf8` are its needs."""
 
-    envelope: Envelope
+    recipient: Mailbox
     content: bytes
+    body: BodyType
+    smtputf8: bool
 
 
 def make_dsn(
@@ -70,10 +71,8 @@ def make_dsn(
     packed, encoding = pack(parts, ident, "delivery-status")
     header = _header(settings, sender, reports, ident=ident, now=now, message_id=message_id)
     is_eight_bit = encoding is Encoding.EIGHT_BIT or not header.isascii()
-    parameters = MailParameters(
-        body=BodyType.EIGHT_BIT_MIME if is_eight_bit else BodyType.SEVEN_BIT, smtputf8=not header.isascii()
-    )
-    return Dsn(Envelope(None, (EnvelopeRecipient(sender),), parameters), header + packed)
+    body = BodyType.EIGHT_BIT_MIME if is_eight_bit else BodyType.SEVEN_BIT
+    return Dsn(sender, header + packed, body, smtputf8=not header.isascii())
 
 
 def _header(
