@@ -35,6 +35,8 @@ class Arrival:
     content: Row | None = None
     chunks: list[Row] = field(default_factory=list)
     is_spooled: bool = False
+    octets: int = 0
+    """About how much it adds to the file."""
     claims: tuple[Claim, ...] = ()
 
     @property
@@ -63,6 +65,7 @@ def make_arrival(message: NewMessage, spooled: Spooled | None, lease_number: int
         arrival = Arrival(message_row(message, digest_of(content), len(starts)))
         arrival.chunks.extend((ident, n, content[start : start + CHUNK_OCTETS]) for n, start in enumerate(starts))
     _add_recipients(arrival, message, lease_number, leased_until)
+    arrival.octets = len(content or b"") + 512 * (1 + len(arrival.recipients))
     return arrival
 
 

@@ -1,17 +1,19 @@
 """A file that keeps some room on the disk, so that queued mail still leaves a full one.
 
-Removing a message needs room too: its pages go through the write-ahead log. When the disk is full the reserve is given
-up and new messages are refused, until there is room to have the reserve again.
+Removing a message needs room too: its pages go through the write-ahead log, and the log starts over only when all of it
+has been copied into the file. So the reserve is larger than the log may become. When the disk is full the reserve is
+given up and new messages are refused, until there is room to have the reserve again.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-RESERVE_OCTETS: Final = 16 << 20
+RESERVE_OCTETS: Final = 64 << 20
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -36,17 +38,17 @@ class Reserve:
         self.is_spent = True
         self._retry_at = time.monotonic() + _RETRY_SECONDS
 
-    def restore(self) -> bool:
-        """True when there is room again, and as much beyond it; tried at most once a second."""
+    def restore(self, free_inside: Callable[[], int]) -> bool:
+        """True when there is room again: twice the reserve on the disk, or a quarter of it inside the queue file, which
+        never shrinks (`free_inside()` octets). Tried at most once a second."""
         now = time.monotonic()
         if now < self._retry_at:
             return False
         self._retry_at = now + _RETRY_SECONDS
         room = os.statvfs(self._path.parent)
-        if room.f_bavail * room.f_frsize < 2 * self._octets or not self._allocate():
-            return False
-        self.is_spent = False
-        return True
+        has_room = room.f_bavail * room.f_frsize >= 2 * self._octets and self._allocate()
+        self.is_spent = not (has_room or 4 * free_inside() >= self._octets)
+        return not self.is_spent
 
     def _allocate(self) -> bool:
         try:

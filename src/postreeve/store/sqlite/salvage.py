@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from postreeve.store.sqlite.writer import code_of
+from postreeve.store.sqlite.failure import code_of
 
 SLICE: Final = 100
 TABLES: Final = (("message", "id"), ("content", "id"), ("chunk", "message_id"), ("recipient", "message_id"))
@@ -24,11 +24,6 @@ class Rescued:
     rows: dict[str, list[tuple[Any, ...]]]
     messages: int
     after: int | None
-
-
-def is_damaged(error: sqlite3.Error) -> bool:
-    """True when the file is no (whole) database."""
-    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def set_aside(path: Path) -> Path:

@@ -95,3 +95,8 @@ def read_meta(connection: sqlite3.Connection, name: str) -> int:
 def write_meta(connection: sqlite3.Connection, name: str, value: int) -> None:
     """Keep a number under `name`."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def checkpoint(connection: sqlite3.Connection) -> int:
+    """Copy what can be copied without waiting for anybody; returns the length of the log in pages."""
+    return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])

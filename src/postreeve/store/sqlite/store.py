@@ -28,6 +28,7 @@ from postreeve.store.face import LeaseTerms, Quarantined, Spool, StoreError, Sto
 from postreeve.store.sqlite import changing, finding, reading, salvage
 from postreeve.store.sqlite.arrival import make_arrival
 from postreeve.store.sqlite.claiming import lease_due, renew_leases
+from postreeve.store.sqlite.failure import is_damage
 from postreeve.store.sqlite.ownership import Ownership
 from postreeve.store.sqlite.reader import Reader
 from postreeve.store.sqlite.reserve import RESERVE_OCTETS, Reserve
@@ -114,7 +115,7 @@ class SqliteStore:
         try:
             connection = self._open_file()
         except sqlite3.Error as error:
-            if not self._is_owner or not salvage.is_damaged(error):
+            if not self._is_owner or not is_damage(error):
                 raise StoreError(f"{self.path} cannot be opened: {error}") from error
             self._damage = (salvage.set_aside(self.path), time.time())
             connection = self._open_file()

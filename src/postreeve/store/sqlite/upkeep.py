@@ -17,6 +17,7 @@ from typing import Final
 from postreeve.store.face import StoreError
 from postreeve.store.sqlite.claiming import release_dead
 from postreeve.store.sqlite.reader import Reader
+from postreeve.store.sqlite.schema import checkpoint
 from postreeve.store.sqlite.writer import Writer
 
 POLL_SECONDS: Final = 0.5
@@ -69,14 +70,9 @@ class Upkeep:
             return
         self._copied_commits, self._copied_at = self._writer.commits, now
         if await self._checkpointer.run(checkpoint) >= LONG_LOG_PAGES:
-            await self._writer.run_outside(checkpoint)
+            await self._writer.checkpoint()
 
 
 def data_version(connection: sqlite3.Connection) -> int:
     """A number that changes when another connection has changed the file."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def checkpoint(connection: sqlite3.Connection) -> int:
-    """Copy what can be copied without waiting for anybody; returns the length of the log in pages."""
-    return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])

@@ -12,41 +12,29 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from postreeve.store.face import LeaseLost, StoreError, StoreFull, StoreUnavailable
-from postreeve.store.sqlite.arrival import Arrival, write_arrivals
-from postreeve.store.sqlite.changing import quarantine
+from postreeve.store.face import StoreError, StoreFull, StoreUnavailable
+from postreeve.store.sqlite.arrival import CHUNK_OCTETS, Arrival
+from postreeve.store.sqlite.batch import Job, execute, run_outside
+from postreeve.store.sqlite.failure import is_busy, is_full
 from postreeve.store.sqlite.reserve import Reserve
-from postreeve.store.sqlite.rows import Undecodable
-from postreeve.store.sqlite.settling import Ending, end_one, end_whole, hold_all
+from postreeve.store.sqlite.schema import checkpoint
+from postreeve.store.sqlite.settling import Ending
 
 P = ParamSpec("P")
 T = TypeVar("T")
 MAX_BATCH: Final = 256
 ROOM: Final = 2048
 """Jobs that may wait for the writer before callers wait for room."""
+BATCH_OCTETS: Final = 32 * 1024
+"""What a batch adds to the log beside its content: the pages of its indexes, each once."""
+LONGEST_LOG_OCTETS: Final = 48 << 20
+"""Where the writer stops to checkpoint although commits wait: less than the reserve that must hold the log's copy."""
 
 
 class Full(Exception):
     """The transaction found no room."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One operation on its way through the writer: an arrival, an ending, or any function of the connection."""
-
-    future: asyncio.Future[Any]
-    arrival: Arrival | None = None
-    ending: Ending | None = None
-    call: Callable[[sqlite3.Connection], Any] | None = None
-    outside: bool = False
-    """`call` runs between transactions."""
-    takes_room: bool = False
-    """It makes the file larger for a new message: refused first when the disk is full."""
-    result: Any = None
-    error: BaseException | None = field(default=None)
 
 
 class Writer:
@@ -71,6 +59,7 @@ class Writer:
         self._waiting = 0
         self.commits = 0
         """Transactions so far, for whoever decides when to checkpoint."""
+        self._appended = 0
         self._room = asyncio.Event()
         self._room.set()
         self._trouble: StoreUnavailable | None = None
@@ -97,7 +86,7 @@ class Writer:
 
     async def arrive(self, arrival: Arrival) -> None:
         """Make the message durable."""
-        await self._submit(Job(self._loop.create_future(), arrival=arrival, takes_room=True))
+        await self._submit(Job(self._loop.create_future(), arrival=arrival, takes_room=True, octets=arrival.octets))
 
     async def end(self, ending: Ending) -> None:
         """Settle."""
@@ -115,6 +104,7 @@ class Writer:
         """The same for what takes room for a new message: refused first when the disk is full."""
         job = Job(self._loop.create_future(), call=lambda connection: call(connection, *args, **kwargs))
         job.takes_room = True
+        job.octets = CHUNK_OCTETS
         result: T = await self._submit(job)
         return result
 
@@ -125,6 +115,10 @@ class Writer:
         job = Job(self._loop.create_future(), call=lambda connection: call(connection, *args, **kwargs), outside=True)
         result: T = await self._submit(job)
         return result
+
+    async def checkpoint(self) -> None:
+        """Copy the rest of the log into the file, so that the log starts over."""
+        await self.run_outside(self._checkpoint)
 
     async def _submit(self, job: Job) -> Any:
         while self._waiting >= ROOM and not self._is_closing:
@@ -153,7 +147,9 @@ class Writer:
             if job.future.done():
                 continue
             if job.error is not None:
-                job.future.set_exception(job.error)
+                # Each waiting session gets an exception of its own: tracebacks grow along the way.
+                error = job.error
+                job.future.set_exception(type(error)(*error.args) if isinstance(error, StoreError) else error)
             else:
                 job.future.set_result(job.result)
 
@@ -197,8 +193,20 @@ class Writer:
             is_ending = gathered is None
             for start in range(0, len(jobs), MAX_BATCH):
                 batch = jobs[start : start + MAX_BATCH]
-                self._write(connection, batch)
+                try:
+                    self._write(connection, batch)
+                except BaseException as error:  # our own mistake: nobody may wait for ever because of it
+                    fail_all(batch, error)
                 self._tell(self._resolve, batch)
+            if self._appended > LONGEST_LOG_OCTETS:
+                self._checkpoint(connection)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        self._appended = 0
+        try:
+            checkpoint(connection)
+        except sqlite3.Error:
+            pass  # the log still has everything, and the next commit tells whether the file is well
 
     def _write(self, connection: sqlite3.Connection, batch: list[Job]) -> None:
         jobs = []
@@ -208,7 +216,7 @@ class Writer:
             else:
                 jobs.append(job)
         if self._reserve is not None and self._reserve.is_spent:
-            if self._reserve.restore():
+            if self._reserve.restore(lambda: free_octets(connection)):
                 self._tell(self._report, "recovered", "there is room again")
             else:
                 jobs = refuse(jobs)
@@ -217,6 +225,8 @@ class Writer:
         except Full:
             if self._reserve is not None:
                 self._reserve.spend()
+                # With the log copied into the file, the log's own room serves what follows.
+                self._checkpoint(connection)
                 self._tell(
                     self._report, "full", "no room on the disk: new messages are refused, queued mail still leaves"
                 )
@@ -234,9 +244,10 @@ class Writer:
             if self._trouble is not None:
                 raise self._trouble
             connection.execute("BEGIN IMMEDIATE")
-            self._execute(connection, jobs)
+            execute(connection, jobs, self._keep_history)
             connection.execute("COMMIT")
             self.commits += 1
+            self._appended += BATCH_OCTETS + sum(job.octets for job in jobs)
         except sqlite3.Error as error:
             roll_back(connection)
             if is_full(error):
@@ -250,62 +261,6 @@ class Writer:
         except BaseException as error:
             roll_back(connection)
             fail_all(jobs, error)
-
-    def _execute(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
-        for job in jobs:
-            job.error = None
-        arrivals = [job for job in jobs if job.arrival is not None]
-        if arrivals:
-            self._write_arrivals(connection, arrivals)
-        endings = [job for job in jobs if job.ending is not None]
-        if endings:
-            self._write_endings(connection, endings)
-        for job in jobs:
-            if job.call is not None:
-                alone(connection, job, job.call)
-
-    def _write_arrivals(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
-        arrivals = [job.arrival for job in jobs if job.arrival is not None]
-        together = Job(jobs[0].future)
-        alone(connection, together, lambda c: write_arrivals(c, arrivals))
-        if together.error is None:
-            return
-        # One of them does not fit (an identifier that is taken): find out which.
-        for job, arrival in zip(jobs, arrivals, strict=True):
-            alone(connection, job, lambda c, arrival=arrival: write_arrivals(c, [arrival]))  # type: ignore[misc]
-
-    def _write_endings(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
-        whole = [job.ending for job in jobs if job.ending is not None and job.ending.is_whole]
-        together = bool(whole) and hold_all(connection, whole)
-        if together:
-            end_whole(connection, whole, self._keep_history)
-        for job in jobs:
-            ending = job.ending
-            if ending is not None and not (together and ending.is_whole):
-                self._end_one(connection, job, ending)
-
-    def _end_one(self, connection: sqlite3.Connection, job: Job, ending: Ending) -> None:
-        alone(connection, job, lambda c: end_one(c, ending, self._keep_history))
-        if isinstance(job.error, Undecodable):
-            settlement = ending.settlement
-            quarantine(connection, settlement.lease.ident, str(job.error), settlement.settled_at)
-            job.error = LeaseLost(f"message {settlement.lease.ident} is damaged and was set aside")
-
-
-def alone(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Connection], Any]) -> None:
-    """Run `call` so that its failure is `job`'s alone; a failing file is everybody's and is raised."""
-    connection.execute("SAVEPOINT alone")
-    try:
-        job.result = call(connection)
-    except (StoreError, Undecodable) as error:
-        connection.execute("ROLLBACK TO alone")
-        job.error = error
-    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, sqlite3.Error) and not is_own_fault(error):
-            raise
-        connection.execute("ROLLBACK TO alone")
-        job.error = StoreError(f"cannot be stored: {error}")
-    connection.execute("RELEASE alone")
 
 
 def refuse(jobs: list[Job]) -> list[Job]:
@@ -331,31 +286,8 @@ def roll_back(connection: sqlite3.Connection) -> None:
         pass  # the error that led here is the one to report
 
 
-def run_outside(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Connection], Any]) -> None:
-    """Run `call` in autocommit; its failure is its caller's."""
-    try:
-        job.result = call(connection)
-    except (StoreError, sqlite3.Error) as error:
-        job.error = error if isinstance(error, StoreError) else StoreError(f"the queue file: {error}")
-
-
-def is_own_fault(error: sqlite3.Error) -> bool:
-    """True when it concerns the operation (a taken identifier, a damaged page it came across), not the whole file."""
-    if isinstance(error, sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError):
-        return True
-    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
-
-
-def code_of(error: sqlite3.Error) -> int:
-    """The primary result code."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """True for the one failure that passes: no room."""
-    return code_of(error) == sqlite3.SQLITE_FULL
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """True when another process held the file for longer than we wait."""
-    return code_of(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def free_octets(connection: sqlite3.Connection) -> int:
+    """Room inside the file, left by messages that are gone."""
+    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages * page)
