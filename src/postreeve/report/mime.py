@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +10,9 @@ from typing import Final
 
 MAX_LINE_OCTETS: Final = 998
 """RFC 5322, section 2.1.1."""
+
+_MAX_QUOTED_LINE: Final = 76
+_NOT_PRINTABLE: Final = re.compile(rb"[^\t -<>-~]")
 
 
 class Encoding(Enum):
@@ -52,8 +55,23 @@ def is_text(octets: bytes) -> bool:
 
 def quote_printable(octets: bytes) -> bytes:
     """RFC 2045, section 6.7, line by line; whatever is no CRLF is content and encoded."""
-    lines = [binascii.b2a_qp(line, istext=False).replace(b"\n", b"\r\n") for line in octets.split(b"\r\n")]
-    return b"\r\n".join(lines)
+    # Not binascii.b2a_qp: it makes lines of 78 characters where an octet to be encoded comes late in a long line.
+    return b"\r\n".join([_quote_line(line) for line in octets.split(b"\r\n")])
+
+
+def _quote_line(line: bytes) -> bytes:
+    encoded = _NOT_PRINTABLE.sub(lambda match: b"=%02X" % match[0][0], line)
+    if encoded.endswith((b" ", b"\t")):
+        encoded = encoded[:-1] + b"=%02X" % encoded[-1]
+    lines, start = [], 0
+    while len(encoded) - start > _MAX_QUOTED_LINE:
+        # Room for the "=" of the soft line break; an encoded octet stays whole.
+        end = start + _MAX_QUOTED_LINE - 1
+        cut = encoded.find(b"=", end - 2, end)
+        end = end if cut < 0 else cut
+        lines.append(encoded[start:end] + b"=")
+        start = end
+    return b"\r\n".join([*lines, encoded[start:]])
 
 
 def pack(parts: Sequence[Part], seed: str, report_type: str) -> tuple[bytes, Encoding]:
