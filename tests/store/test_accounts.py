@@ -1,0 +1,92 @@
+"""Accounts: what is kept, what is refused, what a cache sees."""
+
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from postreeve.store.accounts import AccountExists, AccountNameInvalid, NoSuchAccount, SqliteAccounts
+from postreeve.store.face import StoreError
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> SqliteAccounts:
+    return SqliteAccounts(tmp_path / "accounts.db")
+
+
+def test_accounts_add_keeps_a_hash_and_not_the_password(accounts: SqliteAccounts, tmp_path: Path) -> None:
+    added = accounts.add("Alice@example.org", "correct horse", ("alice@example.org", "*@example.net"), 100.0)
+    assert accounts.get("alice@EXAMPLE.org") == added
+    assert added.password_hash.startswith("$argon2id$")
+    assert PasswordHasher().verify(added.password_hash, "correct horse")
+    assert (added.name, added.send_as, added.is_disabled) == (
+        "Alice@example.org",
+        ("alice@example.org", "*@example.net"),
+        False,
+    )
+    assert (added.created_at, added.changed_at) == (100.0, 100.0)
+    for file in tmp_path.iterdir():
+        assert b"correct horse" not in file.read_bytes()
+
+
+def test_accounts_file_is_private(accounts: SqliteAccounts, tmp_path: Path) -> None:
+    assert (tmp_path / "accounts.db").stat().st_mode & 0o077 == 0
+
+
+def test_accounts_add_refuses_a_name_that_is_taken(accounts: SqliteAccounts) -> None:
+    accounts.add("alice", "x", (), 1.0)
+    with pytest.raises(AccountExists, match="ALICE"):
+        accounts.add("ALICE", "y", (), 2.0)
+    assert len(accounts.list()) == 1
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "a\x00b", "x" * 256], ids=["empty", "space", "lf", "nul", "long"])
+def test_accounts_add_refuses_a_bad_name(accounts: SqliteAccounts, name: str) -> None:
+    with pytest.raises(AccountNameInvalid):
+        accounts.add(name, "x", (), 1.0)
+
+
+def test_accounts_change_and_remove(accounts: SqliteAccounts) -> None:
+    accounts.add("alice", "old", ("a@example.org",), 1.0)
+    accounts.set_password("Alice", "new", 2.0)
+    accounts.disable("alice", 3.0)
+    accounts.set_send_as("alice", (), 4.0)
+    account = accounts.get("alice")
+    assert account is not None
+    assert PasswordHasher().verify(account.password_hash, "new")
+    assert (account.is_disabled, account.changed_at, account.created_at, account.send_as) == (True, 4.0, 1.0, ())
+    accounts.enable("alice", 5.0)
+    assert [a.is_disabled for a in accounts.list()] == [False]
+    accounts.remove("alice")
+    assert accounts.get("alice") is None
+    assert accounts.list() == ()
+
+
+def test_accounts_unknown_name_is_an_error(accounts: SqliteAccounts) -> None:
+    for call in (
+        lambda: accounts.set_password("bob", "x", 1.0),
+        lambda: accounts.disable("bob", 1.0),
+        lambda: accounts.enable("bob", 1.0),
+        lambda: accounts.set_send_as("bob", (), 1.0),
+        lambda: accounts.remove("bob"),
+    ):
+        with pytest.raises(NoSuchAccount, match="bob"):
+            call()
+    assert accounts.version() == 0
+
+
+def test_accounts_version_tells_of_changes_by_another_process(accounts: SqliteAccounts, tmp_path: Path) -> None:
+    other = SqliteAccounts(tmp_path / "accounts.db")
+    before = accounts.version()
+    other.add("alice", "x", (), 1.0)
+    assert accounts.version() != before
+    assert accounts.get("alice") is not None
+    other.close()
+    accounts.close()
+
+
+def test_accounts_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    path.write_bytes(b"nonsense" * 1000)
+    with pytest.raises(StoreError, match=r"accounts\.db cannot be opened"):
+        SqliteAccounts(path)
