@@ -10,7 +10,7 @@ from typing import Final
 
 from postreeve.config.assemble import identity, route_label, route_settings
 from postreeve.config.lines import Place
-from postreeve.config.model import Config, ListenerTable
+from postreeve.config.model import Config
 from postreeve.config.next_hop import FallbackTable, RouteTable, Via
 from postreeve.policy.settings import Role
 from postreeve.queue.route import loops

@@ -7,6 +7,7 @@ Places are paths such as ("listener", 1, "tls"): keys as text, places in arrays 
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Final
 
 Place = tuple[str | int, ...]
@@ -32,6 +33,13 @@ def line_of(lines: dict[Place, int], place: Place) -> int:
             return lines[place]
         place = place[:-1]
     return 0
+
+
+def _spell(key: re.Match[str]) -> str:
+    basic, literal, bare = key.groups()
+    if basic is not None:
+        return str(tomllib.loads(f'key = "{basic}"')["key"]) if "\\" in basic else basic
+    return literal if literal is not None else bare
 
 
 class _Scanner:
@@ -92,7 +100,7 @@ class _Scanner:
         keys = []
         while (matched := _KEY.match(self._text, self._at)) is not None:
             self._at = matched.end()
-            keys.append(next(group for group in matched.groups() if group is not None))
+            keys.append(_spell(matched))
             if not self._text.startswith(".", self._at):
                 break
             self._at += 1

@@ -46,7 +46,7 @@ def load(text: str, directory: str = "/") -> Config | tuple[Problem, ...]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        return (_syntax(str(problem)),)
+        return (_syntax(str(problem), text),)
     complaints: list[Complaint] = []
     touched: list[Place] = []
     config: Config | None = None
@@ -75,11 +75,11 @@ def load(text: str, directory: str = "/") -> Config | tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda one: one.line))
 
 
-def _syntax(message: str) -> Problem:
+def _syntax(message: str, text: str) -> Problem:
     """tomllib says `Expected '=' after a key in a key/value pair (at line 3, column 8)`."""
     what, _, where = message.rpartition(" (at ")
     digits = "".join(c if c.isdigit() else " " for c in where).split()
-    line = int(digits[0]) if digits else 0
+    line = int(digits[0]) if digits else len(text.splitlines())
     column = f", column {digits[1]}" if len(digits) > 1 else ""
     hint = "text needs quotes" if "Invalid value" in what else ""
     return Problem("", line, f"not TOML{column}: {what or message}", hint)

@@ -247,7 +247,7 @@ class Config(BaseModel):
     model_config = STRICT
 
     hostname: DomainName = Field(
-        description="The server's own name, fully qualified: greeting, EHLO, Received. Its PTR record should say so too."
+        description="The server's own name, fully qualified: greeting, EHLO, Received. Its PTR record should say so."
     )
     data_dir: FilePath = Field(description="Directory of the queue, accounts, keys and control sockets.")
     user: str = setting("postreeve", 'Account the server changes to when started as root; `""` = stay.')

@@ -55,7 +55,8 @@ class RouteTable(BaseModel):
     )
     path: str = setting(
         "",
-        "maildir: where; `{data_dir}`, `{domain}`, `{local}` are filled in. Default: `{data_dir}/mail/{domain}/{local}`.",
+        "maildir: where, with `{data_dir}`, `{domain}` and `{local}` filled in; "
+        "default: `{data_dir}/mail/{domain}/{local}`.",
     )
     host: str = setting("", "lmtp, smarthost: name or address of the next hop.")
     port: Annotated[int, Field(ge=0, le=65535)] = setting(

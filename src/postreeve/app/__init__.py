@@ -1,0 +1,4 @@
+"""The composition root: a Config in, a running server out.
+
+ASYNC in the workers; the supervisor is small and synchronous. Start reading at `supervisor`, then `worker`.
+"""

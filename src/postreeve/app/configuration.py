@@ -1,0 +1,164 @@
+"""The configuration file on disk: found, read, and compared with the files it names."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from postreeve.config.assemble import password_files
+from postreeve.config.lines import Place, find_lines, line_of
+from postreeve.config.loader import load
+from postreeve.config.model import Config
+from postreeve.config.problem import ConfigError, Problem, path_text
+from postreeve.net.certificate import CertificateFiles, ServerContexts, TlsSettings, load_contexts
+
+ENVIRONMENT: Final = "POSTREEVE_CONFIG"
+SYSTEM_FILE: Final = Path("/etc/postreeve/postreeve.toml")
+_MAX_FILE_OCTETS: Final = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A configuration in force, the file and text it came from, and the passwords it keeps in files."""
+
+    path: Path
+    text: str
+    config: Config
+    secrets: Mapping[PurePosixPath, str]
+
+    @property
+    def data_dir(self) -> Path:
+        """Where durable state lives."""
+        return Path(self.config.data_dir)
+
+
+def default_dev_directory() -> Path:
+    """Where `serve --dev` keeps its data: the same for every working directory, so that the tools find it."""
+    state = os.environ.get("XDG_STATE_HOME") or ""
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "postreeve" / "dev"
+
+
+def find(given: Path | None) -> Path:
+    """The configuration file: `given`, $POSTREEVE_CONFIG, the system's, or that of the last `serve --dev`.
+
+    Raises ConfigError when there is none.
+    """
+    if given is not None:
+        return given
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(named)
+    places = (SYSTEM_FILE, default_dev_directory() / "postreeve.toml")
+    for place in places:
+        if os.access(place, os.F_OK):
+            return place
+    tried = ", ".join(str(place) for place in places)
+    hint = (
+        f"name one with --config or {ENVIRONMENT}, make one with `postreeve quickstart`, or try `postreeve serve --dev`"
+    )
+    raise ConfigError("postreeve", (Problem("", 0, f"no configuration file: looked for {tried}", hint),))
+
+
+def read(path: Path) -> Installation:
+    """The installation that the file at `path` describes. Raises ConfigError with every mistake in it.
+
+    The files it names are not looked at except for passwords; see `check_files`.
+    """
+    return parse(path, _read_text(path))
+
+
+def parse(path: Path, text: str) -> Installation:
+    """The same for a text that was read before."""
+    loaded = load(text, str(path.absolute().parent))
+    if not isinstance(loaded, Config):
+        raise ConfigError(str(path), loaded)
+    secrets: dict[PurePosixPath, str] = {}
+    problems = []
+    for file in password_files(loaded):
+        try:
+            secrets[file] = Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as problem:
+            problems.append(Problem(_naming(loaded, file), 0, f"{file} cannot be read: {_reason(problem)}", ""))
+    if problems:
+        raise ConfigError(str(path), tuple(problems))
+    return Installation(path, text, loaded, secrets)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            octets = file.read(_MAX_FILE_OCTETS + 1)
+    except OSError as problem:
+        hint = "make one with `postreeve quickstart`" if isinstance(problem, FileNotFoundError) else ""
+        raise ConfigError(str(path), (Problem("", 0, f"cannot be read: {problem.strerror}", hint),)) from None
+    if len(octets) > _MAX_FILE_OCTETS:
+        raise ConfigError(str(path), (Problem("", 0, "is larger than 1 MiB", "this is no configuration file"),))
+    try:
+        return octets.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+    except UnicodeDecodeError as problem:
+        line = octets.count(b"\n", 0, problem.start) + 1
+        raise ConfigError(str(path), (Problem("", line, "is not UTF-8", "save the file as UTF-8"),)) from None
+
+
+def _naming(config: Config, file: PurePosixPath) -> str:
+    for index, route in enumerate(config.route):
+        if route.password_file == file:
+            return f"route[{index + 1}].password_file"
+        if route.fallback is not None and route.fallback.password_file == file:
+            return f"route[{index + 1}].fallback.password_file"
+    return ""
+
+
+def _reason(problem: OSError | UnicodeDecodeError) -> str:
+    return problem.strerror or str(problem) if isinstance(problem, OSError) else "it is not UTF-8"
+
+
+def tls_settings(config: Config) -> TlsSettings | None:
+    """The certificates of [tls]; None without any."""
+    tls = config.tls
+    if tls.certificate is None or tls.key is None:
+        return None
+    return TlsSettings(
+        CertificateFiles(Path(tls.certificate), Path(tls.key)),
+        tuple(CertificateFiles(Path(one.certificate), Path(one.key)) for one in tls.extra),
+        tls.minimum_version.value,
+    )
+
+
+def check_files(installation: Installation) -> tuple[Problem, ...]:
+    """What is wrong with the files that the configuration names, as the account we run under sees them."""
+    lines = find_lines(installation.text)
+    return tuple(
+        Problem(path_text(place), line_of(lines, place), problem, hint)
+        for place, problem, hint in _file_complaints(installation.config)
+    )
+
+
+def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str]]:
+    settings = tls_settings(config)
+    if settings is not None:
+        loaded = load_contexts(settings, time.time())
+        if not isinstance(loaded, ServerContexts):
+            for finding in loaded:
+                if finding.is_fatal:
+                    yield _tls_place(config, finding.path), f"{finding.path}: {finding.problem}", finding.hint
+    for index, route in enumerate(config.route):
+        if route.socket is not None and not Path(route.socket).exists():
+            hint = "the LMTP server makes it; is it running?"
+            yield ("route", index, "socket"), f"{route.socket} does not exist", hint
+    log = config.log.file
+    if log is not None and not Path(log).parent.is_dir():
+        yield ("log", "file"), f"{log.parent} is no directory", "make it, owned by the server's account"
+
+
+def _tls_place(config: Config, path: Path) -> Place:
+    for index, extra in enumerate(config.tls.extra):
+        for field in ("certificate", "key"):
+            if Path(getattr(extra, field)) == path:
+                return ("tls", "extra", index, field)
+    return ("tls", "key") if config.tls.key is not None and Path(config.tls.key) == path else ("tls", "certificate")

@@ -1,0 +1,191 @@
+"""The parts of one worker, put together: store, logins, certificates, listeners, deliveries, control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from postreeve.app.accounts import FILE_NAME, LoginAccounts
+from postreeve.app.certificates import Certificates
+from postreeve.app.configuration import Installation, tls_settings
+from postreeve.app.control import Answer, ControlServer, socket_path
+from postreeve.app.delivery import Delivery
+from postreeve.app.disk import DiskRoom
+from postreeve.config.assemble import listener_settings, policy_settings
+from postreeve.inbound.counter import SharedCounters
+from postreeve.inbound.listener import Listener
+from postreeve.inbound.login import Logins
+from postreeve.inbound.room import RoomGuard
+from postreeve.inbound.service import Services
+from postreeve.policy.settings import ListenerSettings, Role
+from postreeve.store.accounts import SqliteAccounts
+from postreeve.store.sqlite import SqliteStore
+from postreeve.telemetry.event import Tell
+from postreeve.telemetry.metric import Metrics
+
+_SWEEP_SECONDS: Final = 60.0
+
+
+class Parts:
+    """Start them once, reload them any time, stop them once."""
+
+    def __init__(
+        self,
+        index: int,
+        count: int,
+        installation: Installation,
+        counters: SharedCounters,
+        metrics: Metrics,
+        tell: Tell,
+    ) -> None:
+        self._index = index
+        self._count = count
+        self._installation = installation
+        self._counters = counters
+        self._metrics = metrics
+        self._tell = tell
+        self._listeners: dict[int, Listener] = {}
+        """By descriptor of the listening socket."""
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._store: SqliteStore | None = None
+        self._delivery: Delivery | None = None
+        self._accounts: SqliteAccounts | None = None
+        self._logins: Logins | None = None
+        self._certificates: Certificates | None = None
+        self._control: ControlServer | None = None
+        self._started_at = time.time()
+
+    async def start(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
+        """Open everything, then accept. Raises PostreeveError or OSError when something cannot be opened."""
+        installation = self._installation
+        self._certificates = Certificates(tls_settings(installation.config), self._tell_first)
+        self._accounts = await asyncio.to_thread(SqliteAccounts, installation.data_dir / FILE_NAME)
+        self._store = SqliteStore(installation.data_dir, self._index, tell=self._tell)
+        await self._store.open()
+        self._delivery = Delivery(self._index, self._count, installation, self._store, self._tell)
+        await self._delivery.start()
+        run = installation.data_dir / "run"
+        self._control = ControlServer(
+            socket_path(run, self._index), {"status": self._status, "metrics": self._snapshot, "wake": self._wake}
+        )
+        await self._control.start()
+        await self._listen(sockets)
+        self._tasks = [asyncio.create_task(self._certificates.watch())]
+
+    async def reload(self, installation: Installation, sockets: Sequence[tuple[str, socket.socket]]) -> str:
+        """Use another configuration for what comes from now on; returns what could not be changed, or ""."""
+        assert self._certificates is not None
+        assert self._delivery is not None
+        problem = await self._certificates.change(tls_settings(installation.config))
+        if problem:
+            return problem
+        self._installation = installation
+        await self._delivery.reload(installation)
+        await self._listen(sockets)
+        return ""
+
+    async def stop(self, seconds: float) -> None:
+        """Finish the messages in hand, then close everything; takes `seconds` and a little more at most."""
+        for task in self._tasks:
+            task.cancel()
+        if self._control is not None:
+            await self._control.close()
+        drains: list[Any] = [listener.drain(seconds) for listener in self._listeners.values()]
+        if self._delivery is not None:
+            drains.append(self._delivery.stop(seconds))
+        await asyncio.gather(*drains, *self._leaving, return_exceptions=True)
+        if self._logins is not None:
+            self._logins.close()
+        if self._store is not None:
+            await self._store.close()
+        if self._accounts is not None:
+            self._accounts.close()
+
+    async def _listen(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
+        """Listeners for these sockets: those that are there get the new settings, others begin or leave."""
+        config = self._installation.config
+        wanted = {one.label: listener_settings(config, one) for one in config.listener}
+        services = await self._services(list(wanted.values()))
+        before = self._listeners
+        self._listeners = {}
+        for name, one in sockets:
+            known = before.pop(one.fileno(), None)
+            if known is not None and known.settings.name == name:
+                known.reload(wanted[name], services)
+            else:
+                if known is not None:
+                    self._leave(known)
+                known = Listener(wanted[name], [one], services)
+                known.start()
+            self._listeners[one.fileno()] = known
+        for listener in before.values():
+            self._leave(listener)
+
+    def _leave(self, listener: Listener) -> None:
+        """No new connections; those that are open end in their own time."""
+        listener.stop_accepting()
+        task = asyncio.create_task(listener.drain(listener.settings.limits.session_timeout_seconds))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _services(self, listeners: Sequence[ListenerSettings]) -> Services:
+        assert self._store is not None
+        assert self._certificates is not None
+        assert self._delivery is not None
+        assert self._accounts is not None
+        installation = self._installation
+        takes_logins = any(listener.role is Role.SUBMISSION for listener in listeners)
+        if takes_logins and self._logins is None:
+            self._logins = await asyncio.to_thread(Logins, LoginAccounts(self._accounts), self._counters)
+        return Services(
+            policy=policy_settings(installation.config),
+            store=self._store,
+            route=self._delivery.route,
+            tell=self._tell,
+            counters=self._counters,
+            tls_context=self._certificates.context,
+            logins=self._logins if takes_logins else None,
+            room=RoomGuard(
+                DiskRoom(installation.data_dir, installation.config.queue.min_free), time.monotonic, self._tell
+            ),
+            wants_claims=self._delivery.wants_claims,
+            offer=self._delivery.offer,
+        )
+
+    def _tell_first(self, event: Any) -> None:
+        """What is the same in every worker is told by the first."""
+        if self._index == 0:
+            self._tell(event)
+
+    # --- the control socket -----------------------------------------------------------------------------------------
+
+    async def _status(self, _: Mapping[str, Any]) -> Answer:
+        assert self._delivery is not None
+        connections: dict[str, int] = {}
+        for listener in self._listeners.values():
+            name = listener.settings.name
+            connections[name] = connections.get(name, 0) + listener.connections
+        return {
+            "worker": self._index,
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "connections": connections,
+            **await self._delivery.status(),
+        }
+
+    async def _snapshot(self, _: Mapping[str, Any]) -> Answer:
+        assert self._delivery is not None
+        with suppress(Exception):
+            self._metrics.set_queue(await self._delivery.stats(), time.time())
+        return {"snapshot": self._metrics.snapshot()}
+
+    async def _wake(self, _: Mapping[str, Any]) -> Answer:
+        assert self._delivery is not None
+        self._delivery.wake()
+        return {}
