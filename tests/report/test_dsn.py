@@ -3,6 +3,7 @@
 from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -306,3 +307,19 @@ def test_dsn_carries_any_content(content: bytes) -> None:
     assert dsn.content.isascii() == (dsn.body is BodyType.SEVEN_BIT)
     if b"message/rfc822" in dsn.content.partition(b"Undelivered message")[0]:
         assert b"\r\n\r\n" + content + b"\r\n--=_" in dsn.content
+
+
+def test_dsn_returns_the_odd_messages(suites: Path) -> None:
+    files = [path for path in sorted((suites / "messages").rglob("*")) if path.is_file()]
+    assert len(files) > 40
+    for path in files:
+        content = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        for smtputf8 in (False, True):
+            dsn = make(original_with(content, smtputf8=smtputf8))
+            assert is_text(dsn.content)
+            assert dsn.content.isascii() == (dsn.body is BodyType.SEVEN_BIT)
+            assert len(dsn.content) <= SETTINGS.max_returned_octets + 10_000
+            outer = dsn.content.split(b"\r\n--=_01abcdefghjkm_")
+            assert len(outer) == 5, path.name
+            if is_text(content) and len(content) <= SETTINGS.max_returned_octets:
+                assert outer[3].endswith(b"\r\n\r\n" + content), path.name

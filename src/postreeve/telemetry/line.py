@@ -6,10 +6,10 @@ time=2026-11-23T10:00:00.123Z level=info event=message_accepted session=… mess
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from math import isfinite
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -43,7 +43,6 @@ _CUT: Final = "…"
 
 # Printable US-ASCII without space, quotation mark, equals sign and backslash.
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]{1,2048}")
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _FORMATS: Final = {"str": "%s", "int": "%d", "float": "%.3f"}
 _NAME_BREAK: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -78,16 +77,15 @@ def format_logfmt(event: TelemetryEvent, at: float) -> str:
 def format_json(event: TelemetryEvent, at: float) -> str:
     """The same as one JSON object in US-ASCII, without a line end."""
     plan = _plan(event.__class__)
-    record: dict[str, Any] = {"time": format_timestamp(at), "level": level_of(event).value, "event": plan.name}
+    words = [f'{{"time":"{format_timestamp(at)}","level":"{level_of(event).value}","event":"{plan.name}"']
     for key, value in zip(plan.keys, plan.values(event), strict=True):
         if value.__class__ is str:
-            limit = _limit(key)
-            # An escape is six characters at most per UTF-16 unit; only a hostile value is cut so short.
-            value = value if len(value) <= limit // 12 else _shorten(value, limit)
+            words.append(f'"{key}":{_quote_json(value, _limit(key))}')
         elif value.__class__ is float:
-            value = round(value, 3) if isfinite(value) else None
-        record[key] = value
-    return _encode(record).replace("\x7f", "\\u007f")
+            words.append(f'"{key}":{round(value, 3) if isfinite(value) else "null"}')
+        else:
+            words.append(f'"{key}":{_number(value)}')
+    return ",".join(words) + "}"
 
 
 def level_of(event: TelemetryEvent) -> Level:
@@ -178,10 +176,15 @@ def _escape_character(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _shorten(text: str, limit: int) -> str:
-    if len(text) <= limit and len(json.dumps(text)) <= limit + 2:
-        return text
-    head = text[: limit - 6]
-    while len(json.dumps(head)) > limit - 4:
-        head = head[: len(head) // 2]
-    return head + _CUT
+def _quote_json(text: str, limit: int) -> str:
+    """`text` as a JSON string; only a hostile value is ever cut short of the limit."""
+    quoted = _encode_json(text[: limit + 1])
+    while len(quoted) > limit:
+        # An escape takes up to twelve characters for one.
+        text = text[: min(limit - 8, len(text) // 2)]
+        quoted = _encode_json(text + _CUT)
+    return quoted
+
+
+def _encode_json(text: str) -> str:
+    return encode_basestring_ascii(text).replace("\x7f", "\\u007f")
