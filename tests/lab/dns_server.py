@@ -1,6 +1,7 @@
 """A small authoritative DNS server on a loopback port, UDP and TCP, over a dict, with faults on demand.
 
-    async with DnsServer({"example.org": {"MX": ["10 mx.example.org."]}}, {"broken.example.org": Fault.SERVFAIL}) as server:
+    zone = {"example.org": {"MX": ["10 mx.example.org."]}}
+    async with DnsServer(zone, {"broken.example.org": Fault.SERVFAIL}) as server:
         ... ask 127.0.0.1, server.port ...
 
 `server.asked` lists every question as "UDP MX example.org". For programs outside the test's event loop there is
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import dns.exception
 import dns.flags
@@ -117,7 +118,12 @@ class DnsServer:
                 response.flags |= dns.flags.TC
             case _:
                 self._fill(response, name, kind)
-        return response.to_wire()
+        whole = response.to_wire(max_size=65_535)
+        if protocol == "UDP" and len(whole) > max(512, query.payload):
+            response.answer.clear()
+            response.flags |= dns.flags.TC
+            return response.to_wire()
+        return whole
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
         response.flags |= dns.flags.AA | dns.flags.RA
@@ -154,8 +160,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         answer = self._server.answer(data, "UDP")
