@@ -232,6 +232,17 @@ def test_dsn_for_internationalised_mail() -> None:
     assert b"Content-Type: message/global-headers\r\n" in headers_only.content
 
 
+def test_dsn_calls_nothing_internationalised_that_is_no_utf8() -> None:
+    original = original_with(b"Subject: d\xfcrst\r\n\r\nx\r\n", smtputf8=True)
+    assert b"Content-Type: message/rfc822\r\n" in make(original).content
+    assert b"Content-Type: text/rfc822-headers\r\n" in make(replace(original, is_whole=False)).content
+
+
+def test_dsn_leaves_out_an_original_recipient_too_long_to_quote() -> None:
+    report = replace(FAILED, recipient=recipient(orcpt=OriginalRecipient("rfc822", "a" * 800)))
+    assert b"Original-Recipient" not in make(ORIGINAL, report).content
+
+
 def test_dsn_without_smtputf8_writes_utf8_addresses_in_ascii() -> None:
     report = replace(FAILED, recipient=recipient("dürst@example.net", OriginalRecipient("utf-8", "a+dürst@x")))
     dsn = make(ORIGINAL, report)

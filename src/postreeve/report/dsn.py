@@ -132,7 +132,9 @@ def _returned_part(
     parameters = original.envelope.parameters
     has_failed = any(report.action is DsnAction.FAILED for report in reports)
     content = original.content
-    is_global = parameters.smtputf8 and not section.is_ascii
+    # Past the limit the section has been cut at a line's end.
+    header = content[: section.end]
+    is_global = parameters.smtputf8 and not section.is_ascii and _is_utf8(header)
     if (
         has_failed
         and parameters.ret is not Return.HEADERS
@@ -141,11 +143,9 @@ def _returned_part(
         and is_text(content)
     ):
         return raw_part("message/global" if is_global else "message/rfc822", "Undelivered message", content)
-    # Past the limit the section has been cut at a line's end.
-    header = content[: section.end]
     if not header.endswith(b"\r\n"):
         header += b"\r\n"
-    if is_global and is_text(header) and _is_utf8(header):
+    if is_global and is_text(header):
         return raw_part("message/global-headers", "Header of the message", header)
     return text_part("text/rfc822-headers", "Header of the message", header)
 
