@@ -3,7 +3,7 @@
 import pytest
 
 from postreeve.policy import connect
-from postreeve.policy.settings import EarlyTalkers, LimitSettings
+from postreeve.policy.settings import LimitSettings
 
 LIMITS = LimitSettings(connections=100, connections_per_client=5, connections_per_minute_per_client=10)
 
@@ -30,11 +30,3 @@ def test_admit_with_limits_off() -> None:
 @pytest.mark.parametrize(("in_all", "stressed"), [(0, False), (89, False), (90, True), (100, True)])
 def test_is_stressed_near_the_limit(in_all: int, stressed: bool) -> None:
     assert connect.is_stressed(in_all, LIMITS) is stressed
-
-
-def test_early_talk_is_refused_unless_configured() -> None:
-    verdict = connect.judge_early_talk(LimitSettings())
-    assert verdict is not None
-    assert verdict.close
-    assert verdict.reply.code == 554
-    assert connect.judge_early_talk(LimitSettings(early_talkers=EarlyTalkers.ACCEPT)) is None

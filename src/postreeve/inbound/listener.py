@@ -160,7 +160,7 @@ class Listener:
         if from_proxy:
             self._await_proxy(connection, client)
         else:
-            self._open(connection, client, place)
+            self._open(connection, client, place, connection.read_early())
         if connection.is_open:
             connection.begin()
 
@@ -194,7 +194,7 @@ class Listener:
             self._services.tell(ConnectionRefused(self.settings.name, str(client), reason))
 
     def _await_proxy(self, connection: Connection, proxy: IpAddress) -> None:
-        def learn(outcome: ProxyHeader | ProxyProblem) -> None:
+        def learn(outcome: ProxyHeader | ProxyProblem, rest: bytes) -> None:
             if isinstance(outcome, ProxyProblem):
                 self._tell_refused(proxy, outcome.text)
                 connection.abort("protocol")
@@ -203,7 +203,7 @@ class Listener:
             place = self._client_place(client)
             refusal = connect.admit(0, *self._client_counts(place), self.settings.limits)
             if refusal is None:
-                self._open(connection, client, place)
+                self._open(connection, client, place, rest)
                 return
             if self.settings.tls is not TlsOffer.IMPLICIT:
                 connection.write(refusal.to_bytes())
@@ -212,8 +212,8 @@ class Listener:
 
         connection.expect_proxy(self.settings.limits.proxy_timeout_seconds, learn)
 
-    def _open(self, connection: Connection, client: IpAddress, place: tuple[int, int] | None) -> None:
-        """The client is known and welcome: its session begins."""
+    def _open(self, connection: Connection, client: IpAddress, place: tuple[int, int] | None, early: bytes) -> None:
+        """The client is known and welcome: its session begins. `early` is what it has sent already."""
         settings, services = self.settings, self._services
         if place is not None:
             services.counters.change(place, 1)
@@ -228,13 +228,13 @@ class Listener:
         self._sessions[connection] = session
         connection.talker = session
         if settings.tls is not TlsOffer.IMPLICIT:
-            session.greet()
+            session.greet(early)
             return
         context = services.tls_context()
         if context is None:
             connection.abort("no certificate")
             return
-        connection.start_tls(context, settings.limits.tls_timeout_seconds)
+        connection.start_tls(context, settings.limits.tls_timeout_seconds, early)
 
     def _closed(self, connection: Connection) -> None:
         place = self._places.pop(connection)
@@ -262,7 +262,7 @@ class Listener:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self._loop.time()
-        for connection in [one for one in self._places if one.deadline <= now]:
+        for connection in [one for one in self._places if one.deadline <= now or one.ends_at <= now]:
             connection.sweep(now)
         self._tell_of_floods()
 

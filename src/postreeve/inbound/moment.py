@@ -28,7 +28,6 @@ from postreeve.smtp.event import (
     TransactionReset,
     WrongProtocol,
 )
-from postreeve.smtp.sniff import sniff
 from postreeve.telemetry.event import (
     Authenticated,
     AuthenticationFailed,
@@ -43,15 +42,7 @@ if TYPE_CHECKING:
 
 
 def _on_connected(session: Session, _: Connected) -> None:
-    early = b"" if session.peer.tls_version else session.connection.peek()
-    verdict = connect.judge_early_talk(session.listener.limits) if early else None
-    if verdict is None:
-        session.core.reply(connect.greet(session.protocol.hostname).reply)
-        return
-    sniffed = sniff(early)
-    if sniffed is not None:
-        _on_wrong_protocol(session, WrongProtocol(sniffed))
-    session.answer(verdict, "")
+    session.core.reply(connect.greet(session.protocol.hostname).reply)
 
 
 def _on_hello(session: Session, event: Hello) -> None:

@@ -45,6 +45,7 @@ class Transaction:
         "_chunks",
         "_held_octets",
         "_ident",
+        "_ident_text",
         "_is_ascii",
         "_memory_octets",
         "_peer",
@@ -83,6 +84,7 @@ class Transaction:
         self._is_ascii = True
         self._spool: Spool | None = None
         self._ident = 0
+        self._ident_text = ""
         self._prefix = b""
         self._refusal: Verdict | None = None
         self._started = time.time()
@@ -161,6 +163,7 @@ class Transaction:
     def _begin(self, head: bytes) -> None:
         """Judge the beginning of the content, and make what stands before it."""
         self._ident = self._services.store.new_ident(self._started)
+        self._ident_text = to_text(self._ident)
         self._refusal = policy.judge_hops(count_received(head), self.limits.max_hops)
         if self._refusal is not None:
             return
@@ -176,7 +179,7 @@ class Transaction:
         fixup = fix_submission(
             section,
             hostname=self._services.policy.hostname,
-            ident=to_text(self._ident),
+            ident=self._ident_text,
             now=self._started,
             eight_bit_body=not self._is_ascii and not head[section.body :].isascii(),
         )
@@ -198,7 +201,7 @@ class Transaction:
                 protocol=peer.origin(self.parameters.smtputf8).protocol,
                 tls_version=peer.tls_version,
                 cipher=peer.cipher,
-                ident=to_text(self._ident),
+                ident=self._ident_text,
                 received_at=self._started,
                 recipient=next(iter(self.recipients)) if len(self.recipients) == 1 else None,
             )
@@ -213,12 +216,11 @@ class Transaction:
         if spool is not None and content:
             await spool.write(content)
         claims = await services.store.accept(message, lease, spool)
-        ident = to_text(message.ident)
         # From here on the message is ours, whatever becomes of the session.
         if claims:
             services.offer(claims)
-        services.tell(self._accepted(message, ident, now))
-        return policy.queued(ident)
+        services.tell(self._accepted(message, now))
+        return policy.queued(self._ident_text)
 
     def _message(self, content: bytes, now: float) -> NewMessage:
         parameters = self.parameters
@@ -248,11 +250,11 @@ class Transaction:
             expires_at=deliver_by.deadline if deliver_by is not None and deliver_by.must_return else None,
         )
 
-    def _accepted(self, message: NewMessage, ident: str, now: float) -> MessageAccepted:
+    def _accepted(self, message: NewMessage, now: float) -> MessageAccepted:
         origin = message.origin
         return MessageAccepted(
             session=origin.session,
-            message=ident,
+            message=self._ident_text,
             listener=origin.listener,
             client=origin.client_address,
             account=origin.account,

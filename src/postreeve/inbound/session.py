@@ -41,7 +41,6 @@ class Session:
     __slots__ = (
         "_busy_since",
         "_draining",
-        "_ends_at",
         "_is_busy",
         "_opened_at",
         "_spawn",
@@ -89,11 +88,12 @@ class Session:
         self.messages = 0
         self.commands = 0
         self._opened_at = loop.time()
-        self._ends_at = self._opened_at + listener.limits.session_timeout_seconds
+        connection.ends_at = self._opened_at + listener.limits.session_timeout_seconds
         self.rate_from: float | None = None
 
-    def greet(self) -> None:
-        """Begin the conversation."""
+    def greet(self, early: bytes) -> None:
+        """Begin the conversation; `early` is what the client has sent already."""
+        self.core.receive_data(early)
         self._advance()
 
     def data_received(self, data: bytes) -> None:
@@ -143,8 +143,8 @@ class Session:
     def deadline_passed(self, now: float) -> None:
         """See `transport.Talker`."""
         if self._is_busy:
-            self.connection.deadline = math.inf
-        elif now >= self._ends_at:
+            return
+        if now >= self.connection.ends_at:
             self._end(farewell.TOO_LONG, "timeout")
         elif self.rate_from is not None and now >= self._rate_deadline():
             self._end(farewell.TOO_SLOW, "timeout")
@@ -186,10 +186,10 @@ class Session:
         settings = self.listener.limits
         now = self.loop.time()
         if self.rate_from is not None:
-            return min(now + settings.content_timeout_seconds, self._rate_deadline(), self._ends_at)
+            return min(now + settings.content_timeout_seconds, self._rate_deadline())
         if self.is_stressed():
-            return min(now + settings.stress_timeout_seconds, self._ends_at)
-        return min(now + settings.command_timeout_seconds, self._ends_at)
+            return now + settings.stress_timeout_seconds
+        return now + settings.command_timeout_seconds
 
     def _rate_deadline(self) -> float:
         """When the content that has come so far would be less than the minimum rate, if nothing more came."""

@@ -12,6 +12,7 @@ a second.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -67,8 +68,8 @@ class Talker(Protocol):
         ...
 
 
-OnProxy = Callable[[ProxyHeader | ProxyProblem], None]
-"""Told once what the proxy said; sets the connection's `talker`, or ends it."""
+OnProxy = Callable[[ProxyHeader | ProxyProblem, bytes], None]
+"""Told once what the proxy said, and what came after it; sets the connection's `talker`, or ends it."""
 
 
 class Connection:
@@ -89,6 +90,8 @@ class Connection:
         "_tls",
         "_unsent",
         "deadline",
+        "ends_at",
+        "is_open",
         "phase",
         "reason",
         "talker",
@@ -113,15 +116,14 @@ class Connection:
         self._eof = False
         self.talker: Talker | None = None
         self.phase = Phase.TALK
-        self.deadline = 0.0
-        """In the loop's time. The session sets it while it talks."""
+        self.is_open = True
+        """While something can be said."""
+        self.deadline = math.inf
+        """In the loop's time. The session moves it while it talks."""
+        self.ends_at = math.inf
+        """A deadline that does not move."""
         self.reason = ""
         """Why it ended; the first one stands."""
-
-    @property
-    def is_open(self) -> bool:
-        """True while something can be said."""
-        return self.phase is not Phase.CLOSED and self.phase is not Phase.LINGER
 
     def begin(self) -> None:
         """Read from now on."""
@@ -135,21 +137,23 @@ class Connection:
         self.phase = Phase.PROXY
         self.deadline = self._loop.time() + seconds
 
-    def start_tls(self, context: ssl.SSLContext, seconds: float) -> None:
-        """Everything that is read from now on is TLS; what was written before went out in plaintext."""
+    def start_tls(self, context: ssl.SSLContext, seconds: float, first: bytes = b"") -> None:
+        """Everything that is read from now on, `first` before it, is TLS; what was written before went out in plain."""
         self._tls = TlsPipe(context, server_side=True)
         self.phase = Phase.HANDSHAKE
         self.deadline = self._loop.time() + seconds
+        if first:
+            self._take(first)
 
     @property
     def has_ended(self) -> bool:
         """True once the client said that it will say no more."""
         return self._eof
 
-    def peek(self) -> bytes:
-        """What the client has sent already, at most 64 octets of it; it stays to be read."""
+    def read_early(self) -> bytes:
+        """What the client has sent before we said anything, "" for nothing."""
         try:
-            return self._recv(64, socket.MSG_PEEK)
+            return self._recv(READ_OCTETS)
         except OSError:
             return b""
 
@@ -172,7 +176,7 @@ class Connection:
         self._send(data)
 
     def close(self, reason: str, *, linger: bool) -> None:
-        """All is said. `linger` when the client may still be sending and should get to read our last reply."""
+        """All is said. `linger` where the client may still be sending and should get to read our last reply."""
         if not self.is_open:
             return
         self.reason = self.reason or reason
@@ -181,10 +185,12 @@ class Connection:
             self._send(self._tls.outgoing())
             if self.phase is Phase.CLOSED:
                 return
-        if not linger and not self._unsent:
+        if not self._unsent and (self._eof or not linger):
             self._end()
             return
         self.phase = Phase.LINGER
+        self.is_open = False
+        self.ends_at = math.inf
         self._is_held = False
         self.deadline = self._loop.time() + (UNSENT_SECONDS if self._unsent else LINGER_SECONDS)
         if not self._unsent:
@@ -198,7 +204,7 @@ class Connection:
             self._end()
 
     def sweep(self, now: float) -> None:
-        """The deadline has passed."""
+        """A deadline has passed."""
         if self.talker is not None:
             if self.phase is Phase.TALK and not self._unsent:
                 self.talker.deadline_passed(now)
@@ -297,10 +303,8 @@ class Connection:
             return
         self._proxy = None
         self.phase = Phase.TALK
-        self._on_proxy(outcome)
+        self._on_proxy(outcome, proxy.remaining)
         self._on_proxy = None
-        if proxy.remaining and self.is_open:
-            self._take(proxy.remaining)
 
     def _take_tls(self, tls: TlsPipe, talker: Talker, data: bytes) -> None:
         try:
@@ -344,6 +348,7 @@ class Connection:
 
     def _end(self) -> None:
         self.phase = Phase.CLOSED
+        self.is_open = False
         if self._is_reading:
             self._loop.remove_reader(self._fd)
         if self._unsent:

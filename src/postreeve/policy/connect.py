@@ -5,28 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from postreeve.mail.reply import Reply
-from postreeve.policy.settings import EarlyTalkers, LimitSettings
-from postreeve.policy.verdict import Verdict, accept, refuse
+from postreeve.policy.settings import LimitSettings
+from postreeve.policy.verdict import Verdict, accept
 
 TOO_MANY_CONNECTIONS: Final = Reply(421, "4.3.2", "too many connections, try again later")
 TOO_MANY_FROM_CLIENT: Final = Reply(421, "4.7.0", "too many connections from your address")
 TOO_OFTEN_FROM_CLIENT: Final = Reply(421, "4.7.0", "too many connections from your address within a minute")
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")
 
-_EARLY: Final = refuse(554, "5.5.1", "you spoke before the greeting", "sent data before the greeting", close=True)
-
 
 def greet(hostname: str) -> Verdict:
     """220, with ESMTP so that clients know to say EHLO (RFC 5321, section 4.2)."""
     return accept(220, "", f"{hostname} ESMTP")
-
-
-def judge_early_talk(limits: LimitSettings) -> Verdict | None:
-    """What to say to a client that sent before our greeting; None when it may go on.
-
-    A client must wait for the greeting (RFC 5321, section 4.3.1); those that do not are mostly malware.
-    """
-    return _EARLY if limits.early_talkers is EarlyTalkers.REJECT else None
 
 
 def admit(in_all: int, of_client: int, this_minute: int, limits: LimitSettings) -> Reply | None:

@@ -30,7 +30,7 @@ class BareNewlines(Enum):
 
 
 class EarlyTalkers(Enum):
-    """What happens to a client that sends before our greeting."""
+    """What happens to a stranger who sends before it is his turn (RFC 5321, section 4.3.1): mostly malware."""
 
     REJECT = "reject"
     ACCEPT = "accept"
@@ -136,4 +136,5 @@ def protocol_settings(hostname: str, listener: ListenerSettings) -> ServerSettin
         max_hold_seconds=limits.max_hold_seconds if is_submission else 0,
         offer_future_release=is_submission and limits.max_hold_seconds > 0,
         normalise_newlines=limits.bare_newlines is BareNewlines.NORMALISE,
+        refuse_early_talkers=limits.early_talkers is EarlyTalkers.REJECT,
     )
