@@ -129,15 +129,17 @@ def introduction(directory: Path, has_ipv6: bool) -> str:
         f"swaks --server localhost:{ports['submission']} --tls --auth PLAIN --auth-user {ACCOUNT} "
         f"--auth-password {PASSWORD} --from {_FROM} --to {_TO} --header 'Subject: hello from swaks'"
     )
+    head = f"From: {_FROM}\\r\\nTo: {_TO}\\r\\nSubject: hello from"
     curl = (
-        "printf 'Subject: hello from curl\\r\\n\\r\\nIt works.\\r\\n' | curl --silent --show-error "
+        f"printf '{head} curl\\r\\n\\r\\nIt works.\\r\\n' | curl --silent --show-error "
         f"--cacert {shlex.quote(str(ca))} --url smtps://localhost:{ports['submissions']} --user {ACCOUNT}:{PASSWORD} "
         f"--mail-from {_FROM} --mail-rcpt {_TO} --upload-file -"
     )
     code = (
-        f"import smtplib, ssl; c = ssl.create_default_context(cafile={str(ca)!r}); "
+        f"import smtplib, ssl; m = '{head} Python\\r\\n\\r\\nIt works.\\r\\n'; "
+        f"c = ssl.create_default_context(cafile={str(ca)!r}); "
         f"s = smtplib.SMTP_SSL('localhost', {ports['submissions']}, context=c); s.login('{ACCOUNT}', '{PASSWORD}'); "
-        f"s.sendmail('{_FROM}', ['{_TO}'], 'Subject: hello from Python\\r\\n\\r\\nIt works.\\r\\n'); s.quit()"
+        f"s.sendmail('{_FROM}', ['{_TO}'], m); s.quit()"
     )
     where = "127.0.0.1 and ::1" if has_ipv6 else "127.0.0.1; ::1 is not there: IPv6 is switched off on this machine"
     queue = "postreeve queue list"
@@ -155,13 +157,18 @@ Paste one of these:
 
 {curl}
 
-python3 -c {shlex.quote(code)}
+python3 -c {_quote(code)}
 
 The mail is then in {mail}/new
 What is still on its way: {queue}
 Everything is kept in {directory}; end with Ctrl-C
 
 """
+
+
+def _quote(code: str) -> str:
+    """`code`, which has single quotes, as one word of a shell: in double quotes where they change nothing."""
+    return shlex.quote(code) if set(code) & set('"$`!') else f'"{code}"'
 
 
 def _has_ipv6() -> bool:

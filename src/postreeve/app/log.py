@@ -155,7 +155,8 @@ class Log:
 def _in_chunks(lines: list[str]) -> list[bytes]:
     """Whole lines together, at most as many octets as are written in one piece."""
     chunks: list[bytes] = []
-    gathered, size = [], 0
+    gathered: list[bytes] = []
+    size = 0
     for line in lines:
         octets = f"{line}\n".encode("utf-8", "replace")
         if size + len(octets) > _ATOMIC_OCTETS and gathered:

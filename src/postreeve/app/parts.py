@@ -8,9 +8,9 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from postreeve.app.accounts import FILE_NAME, LoginAccounts
+from postreeve.app.accounts import FILE_NAME
 from postreeve.app.certificates import Certificates
 from postreeve.app.configuration import Installation, tls_settings
 from postreeve.app.control import Answer, ControlServer, socket_path
@@ -24,11 +24,11 @@ from postreeve.inbound.room import RoomGuard
 from postreeve.inbound.service import Services
 from postreeve.policy.settings import ListenerSettings, Role
 from postreeve.store.accounts import SqliteAccounts
+from postreeve.store.face import StoreError
+from postreeve.store.shards import find_nodes
 from postreeve.store.sqlite import SqliteStore
-from postreeve.telemetry.event import Tell
+from postreeve.telemetry.event import StoreTrouble, Tell
 from postreeve.telemetry.metric import Metrics
-
-_SWEEP_SECONDS: Final = 60.0
 
 
 class Parts:
@@ -53,7 +53,8 @@ class Parts:
         """By descriptor of the listening socket."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._store: SqliteStore | None = None
+        self._stores: list[SqliteStore] = []
+        """The first is our own; the others were left behind by workers that are no longer configured."""
         self._delivery: Delivery | None = None
         self._accounts: SqliteAccounts | None = None
         self._logins: Logins | None = None
@@ -66,10 +67,9 @@ class Parts:
         installation = self._installation
         self._certificates = Certificates(tls_settings(installation.config), self._tell_first)
         self._accounts = await asyncio.to_thread(SqliteAccounts, installation.data_dir / FILE_NAME)
-        self._store = SqliteStore(installation.data_dir, self._index, tell=self._tell)
-        await self._store.open()
-        self._delivery = Delivery(self._index, self._count, installation, self._store, self._tell)
-        await self._delivery.start()
+        await self._open_stores()
+        self._delivery = Delivery(installation, self._count, self._stores, self._tell)
+        self._delivery.start()
         run = installation.data_dir / "run"
         self._control = ControlServer(
             socket_path(run, self._index), {"status": self._status, "metrics": self._snapshot, "wake": self._wake}
@@ -77,6 +77,21 @@ class Parts:
         await self._control.start()
         await self._listen(sockets)
         self._tasks = [asyncio.create_task(self._certificates.watch())]
+
+    async def _open_stores(self) -> None:
+        """Our queue file, which must open, and orphans, which are reported when they do not."""
+        directory = self._installation.data_dir
+        orphans = [node for node in find_nodes(directory) if node >= self._count and node % self._count == self._index]
+        for node in (self._index, *orphans):
+            store = SqliteStore(directory, node, tell=self._tell)
+            try:
+                await store.open()
+            except StoreError as problem:
+                if node == self._index:
+                    raise
+                self._tell(StoreTrouble("unavailable", str(problem)))
+                continue
+            self._stores.append(store)
 
     async def reload(self, installation: Installation, sockets: Sequence[tuple[str, socket.socket]]) -> str:
         """Use another configuration for what comes from now on; returns what could not be changed, or ""."""
@@ -102,8 +117,8 @@ class Parts:
         await asyncio.gather(*drains, *self._leaving, return_exceptions=True)
         if self._logins is not None:
             self._logins.close()
-        if self._store is not None:
-            await self._store.close()
+        for store in self._stores:
+            await store.close()
         if self._accounts is not None:
             self._accounts.close()
 
@@ -135,17 +150,16 @@ class Parts:
         task.add_done_callback(self._leaving.discard)
 
     async def _services(self, listeners: Sequence[ListenerSettings]) -> Services:
-        assert self._store is not None
         assert self._certificates is not None
         assert self._delivery is not None
         assert self._accounts is not None
         installation = self._installation
         takes_logins = any(listener.role is Role.SUBMISSION for listener in listeners)
         if takes_logins and self._logins is None:
-            self._logins = await asyncio.to_thread(Logins, LoginAccounts(self._accounts), self._counters)
+            self._logins = await asyncio.to_thread(Logins, self._accounts, self._counters)
         return Services(
             policy=policy_settings(installation.config),
-            store=self._store,
+            store=self._stores[0],
             route=self._delivery.route,
             tell=self._tell,
             counters=self._counters,
@@ -176,12 +190,12 @@ class Parts:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "connections": connections,
-            **await self._delivery.status(),
+            **self._delivery.status(),
         }
 
     async def _snapshot(self, _: Mapping[str, Any]) -> Answer:
         assert self._delivery is not None
-        with suppress(Exception):
+        with suppress(StoreError):
             self._metrics.set_queue(await self._delivery.stats(), time.time())
         return {"snapshot": self._metrics.snapshot()}
 

@@ -1,4 +1,4 @@
-"""What /proc tells of other processes: who they are, and who listens on a port."""
+"""What /proc tells of this machine: other processes, who listens on a port, our own addresses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _listening_inodes(port: int, address: IPv4Address | IPv6Address) -> set[str]
     inodes = set()
     for table in ("tcp", "tcp6"):
         try:
-            lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+            lines = Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
@@ -62,3 +62,31 @@ def _holds(process: Path, wanted: set[str]) -> bool:
         return any(os.readlink(entry) in wanted for entry in (process / "fd").iterdir())
     except OSError:
         return False
+
+
+def own_addresses() -> frozenset[str]:
+    """The addresses of this machine's interfaces, loopback included; what cannot be read is left out."""
+    return frozenset({"127.0.0.1", "::1"} | _own_ipv4() | _own_ipv6())
+
+
+def _own_ipv4() -> set[str]:
+    """The routing table knows each own address as a host route of type LOCAL."""
+    found, candidate = set(), ""
+    for line in _lines_of("fib_trie"):
+        if "|-- " in line:
+            candidate = line.rpartition(" ")[2]
+        elif "/32 host LOCAL" in line:
+            found.add(candidate)
+    return found
+
+
+def _own_ipv6() -> set[str]:
+    return {str(IPv6Address(bytes.fromhex(line.split()[0]))) for line in _lines_of("if_inet6")}
+
+
+def _lines_of(table: str) -> list[str]:
+    # /proc/net itself is hidden where systemd shows processes only; the process's own view of it is not.
+    try:
+        return Path(f"/proc/self/net/{table}").read_text().splitlines()
+    except OSError:
+        return []
