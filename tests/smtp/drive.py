@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from postreeve.mail.reply import Reply
 from postreeve.smtp.event import (
@@ -168,4 +169,4 @@ def octets(data: bytes) -> list[bytes]:
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     """`data` cut at `places`."""
     edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
