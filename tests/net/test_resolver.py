@@ -57,13 +57,14 @@ async def test_null_mx_is_a_record_without_host(server: DnsServer) -> None:
 
 async def test_addresses_of_both_families(server: DnsServer) -> None:
     resolver = resolver_for(server)
-    assert (await resolver.addresses("mx1.example.org")).records == ("192.0.2.1", "192.0.2.2", "2001:db8::1")
+    both = (await resolver.addresses("mx1.example.org")).records
+    assert sorted(both) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
     assert (await resolver.addresses("four.example.org")).records == ("192.0.2.4",)
 
 
 async def test_alias_is_followed_and_named(server: DnsServer) -> None:
     answer = await resolver_for(server).addresses("alias.example.org")
-    assert answer.records[0] == "192.0.2.1"
+    assert "192.0.2.1" in answer.records
     assert answer.canonical_name == "mx1.example.org"
 
 
