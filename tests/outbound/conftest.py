@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,15 @@ def mailbox(text: str) -> Mailbox:
     parsed = parse_mailbox(text)
     assert parsed is not None
     return parsed
+
+
+async def eventually(is_so: Callable[[], bool]) -> None:
+    """Returns once `is_so`, which the event loop will bring about by itself, within 5 s."""
+    for _ in range(500):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came about")
 
 
 def outgoing(

@@ -42,6 +42,7 @@ from postreeve.queue.outcome import (
 )
 from postreeve.queue.settings import DeliverySettings, TlsMode
 from postreeve.queue.step import Connect, Dialogue
+from postreeve.smtp.capability import Capabilities
 from postreeve.smtp.client import ClientProtocol
 from postreeve.smtp.client_command import Shortcoming, Transaction
 from postreeve.smtp.client_event import (
@@ -73,6 +74,8 @@ class Outgoing:
     now: float = 0.0
     """POSIX seconds, for DELIVERBY."""
     requires_tls: bool = False
+    hold_for_seconds: int | None = None
+    """FUTURERELEASE, for a message that we submit."""
 
 
 @dataclass(slots=True)
@@ -164,6 +167,11 @@ class Connection:
         """The peer's own limit per transaction (RFC 9422), 0 for none."""
         return self._wire.core.capabilities.max_recipients or 0
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the peer offers."""
+        return self._wire.core.capabilities
+
     def transcript(self) -> str:
         """The dialogue of the latest message, and of the opening if that was the first; no content, no credentials."""
         return self._wire.core.transcript.text()
@@ -197,6 +205,10 @@ class Connection:
     def close(self) -> None:
         """Say goodbye; the rest happens by itself."""
         self._wire.close()
+
+    async def wait_closed(self) -> None:
+        """Until the goodbye that `close` began is over: at most the time allowed for QUIT."""
+        await self._wire.closed.wait()
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -327,6 +339,7 @@ async def _prepare(message: Outgoing) -> tuple[Transaction, bytes | AsyncIterato
         has_utf8_header,
         left,
         message.requires_tls,
+        message.hold_for_seconds,
     )
     return transaction, content
 

@@ -47,6 +47,8 @@ class Wire(asyncio.Protocol):
     def __init__(self, core: ClientProtocol, timeouts: Timeouts, tls: WireTls | None) -> None:
         self.core = core
         self.tls_info: TlsInfo | None = None
+        self.closed = asyncio.Event()
+        """Set once the transport is gone."""
         self._timeouts = timeouts
         self._tls = tls
         self._loop = asyncio.get_running_loop()
@@ -165,6 +167,7 @@ class Wire(asyncio.Protocol):
         self._end("connection closed" if error is None else f"connection lost: {error}"[:200])
         self._drop_timer()
         self._wake()
+        self.closed.set()
 
     def pause_writing(self) -> None:
         """Called by the event loop."""
