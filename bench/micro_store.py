@@ -1,6 +1,10 @@
 """How fast the embedded store is on its own: accepts, and accepts with their settlements, from one event loop.
 
-    python -m bench.micro_store [--messages 20000] [--queued 1000000] [--directory DIR] [--history] [--json FILE]
+    python -m bench.micro_store [--messages 20000] [--queued 1000000] [--directory DIR] [--history]
+                                [--busy 100] [--switch 0.005] [--json FILE]
+
+`--busy` burns so many microseconds of the loop's time per message, as a protocol engine does, so that the writer has to
+compete for the interpreter; `--switch` sets the interpreter's switch interval in seconds.
 
 Times are wall-clock as the awaiting session sees them; CPU is of the whole process, all threads.
 """
@@ -13,6 +17,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -96,13 +101,21 @@ async def accept_and_settle(store: SqliteStore, number: int) -> float:
     return took
 
 
-async def measure(store: SqliteStore, name: str, concurrency: int, total: int, queued: int) -> Figures:
+def burn(microseconds: int) -> None:
+    """Use up processor time in the interpreter."""
+    until = time.thread_time_ns() + microseconds * 1000
+    while microseconds and time.thread_time_ns() < until:
+        pass
+
+
+async def measure(store: SqliteStore, name: str, concurrency: int, total: int, queued: int, busy: int) -> Figures:
     work = accept_only if name == "accept" else accept_and_settle
     numbers = iter(range(total))
     times: list[float] = []
 
     async def client() -> None:
         for number in numbers:
+            burn(busy)
             times.append(await work(store, number))
 
     cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
@@ -152,7 +165,7 @@ async def run(options: argparse.Namespace) -> list[Figures]:
             for name in ("accept", "accept+settle"):
                 for concurrency in (1, 20, 64):
                     total = options.messages // 10 if concurrency == 1 else options.messages
-                    one = await measure(store, name, concurrency, total, queued)
+                    one = await measure(store, name, concurrency, total, queued, options.busy)
                     figures.append(one)
                     print(
                         f"{one.what:14} at {one.concurrency:3}, {one.queued:8} queued: {one.per_second:8.0f}/s"
@@ -172,8 +185,11 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=0)
     parser.add_argument("--directory", type=Path, default=None)
     parser.add_argument("--history", action="store_true")
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--switch", type=float, default=sys.getswitchinterval())
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    sys.setswitchinterval(options.switch)
     figures = uvloop.run(run(options))
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n")

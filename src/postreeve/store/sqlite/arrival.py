@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from postreeve.queue.model import Claim, Lease, NewMessage, RecipientRecord
-from postreeve.store.sqlite.rows import Row, digest_of, message_row, recipient_row
+from postreeve.store.sqlite.rows import Row, digest_of, message_row, new_recipient_row
 from postreeve.store.sqlite.statement import insert_rows
-from postreeve.store.transition import born, by_destination, is_due_at_birth
+from postreeve.store.transition import by_destination, is_due_at_birth
 
 INLINE_OCTETS: Final = 64 * 1024
 """Content up to here is one value, read together with its message; above, it is kept in chunks."""
@@ -71,16 +71,14 @@ def make_arrival(message: NewMessage, spooled: Spooled | None, lease_number: int
 
 def _add_recipients(arrival: Arrival, message: NewMessage, lease_number: int, leased_until: float) -> None:
     leased = []
+    ident, priority = message.ident, message.priority
     for index, new in enumerate(message.recipients):
-        record = born(index, new)
-        number = 0
+        number, due = 0, new.due
         if lease_number and is_due_at_birth(message, new):
-            record = RecipientRecord(
-                index, new.recipient, new.destination, new.state, leased_until, leased_until=leased_until
-            )
-            number = lease_number
+            number, due = lease_number, leased_until
+            record = RecipientRecord(index, new.recipient, new.destination, new.state, due, leased_until=due)
             leased.append(record)
-        arrival.recipients.append(recipient_row(record, message.ident, message.priority, number))
+        arrival.recipients.append(new_recipient_row(new, ident, index, priority, due, number))
     if leased:
         arrival.claims = _claims(message, leased, lease_number, leased_until)
 

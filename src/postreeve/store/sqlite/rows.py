@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
 from postreeve.mail.address import Mailbox
@@ -22,7 +24,7 @@ from postreeve.mail.envelope import (
     RecipientParameters,
     Return,
 )
-from postreeve.queue.model import Attempt, NewMessage, Origin, RecipientRecord, RecipientState
+from postreeve.queue.model import Attempt, NewMessage, NewRecipient, Origin, RecipientRecord, RecipientState
 from postreeve.store.match import sender_text
 from postreeve.store.transition import MAX_PROBLEM_CHARACTERS
 
@@ -52,23 +54,20 @@ def digest_of(content: bytes) -> bytes:
 
 
 def encode_envelope(envelope: Envelope) -> str:
-    """The envelope with all its recipients."""
-    path = envelope.reverse_path
-    return _encode(
-        (
-            None if path is None else (path.local, path.domain.ascii),
-            _mail_parameters(envelope.parameters),
-            [
-                (to.mailbox.local, to.mailbox.domain.ascii, _recipient_parameters(to.parameters))
-                for to in envelope.recipients
-            ],
-        )
-    )
+    """The envelope with all its recipients, as JSON: `[path, parameters, [[local, domain, parameters], …]]`."""
+    path, given = envelope.reverse_path, envelope.parameters
+    # Put together by hand: an encoder made anew for every message costs more than all that it encodes.
+    sender = "null" if path is None else f"[{quoted(path.local)},{quoted(path.domain.ascii)}]"
+    parameters = "null" if given is NO_MAIL_PARAMETERS else to_json(_mail_parameters(given))
+    recipients = [
+        f"[{quoted(to.mailbox.local)},{quoted(to.mailbox.domain.ascii)},"
+        f"{'null' if to.parameters is NO_RECIPIENT_PARAMETERS else to_json(_recipient_parameters(to.parameters))}]"
+        for to in envelope.recipients
+    ]
+    return f"[{sender},{parameters},[{','.join(recipients)}]]"
 
 
-def _mail_parameters(given: MailParameters) -> Row | None:
-    if given is NO_MAIL_PARAMETERS:
-        return None
+def _mail_parameters(given: MailParameters) -> Row:
     by = given.deliver_by
     return (
         given.size_octets,
@@ -83,9 +82,7 @@ def _mail_parameters(given: MailParameters) -> Row | None:
     )
 
 
-def _recipient_parameters(given: RecipientParameters) -> Row | None:
-    if given is NO_RECIPIENT_PARAMETERS:
-        return None
+def _recipient_parameters(given: RecipientParameters) -> Row:
     notify, orcpt = given.notify, given.orcpt
     return (
         None if notify is None else sorted(item.value for item in notify),
@@ -136,8 +133,9 @@ def _read_recipient_parameters(row: Sequence[Any] | None) -> RecipientParameters
     )
 
 
+@lru_cache(maxsize=1024)
 def encode_origin(origin: Origin) -> str:
-    """Where the message came from."""
+    """Where the message came from; the messages of one session share it."""
     return _encode(
         (origin.listener, origin.client_address, origin.hello, origin.account, origin.protocol, origin.session)
     )
@@ -191,6 +189,12 @@ def message_row(message: NewMessage, digest: bytes, chunks: int) -> Row:
         digest,
         chunks,
     )
+
+
+def new_recipient_row(new: NewRecipient, ident: int, index: int, priority: int, due: float, lease: int) -> Row:
+    """The row of a recipient at acceptance."""
+    address = str(new.recipient.mailbox)
+    return (ident, index, STATE_CODES[new.state], new.destination, priority, due, lease, 0, None, "", 0, 0, address)
 
 
 def recipient_row(record: RecipientRecord, ident: int, priority: int, lease: int) -> Row:

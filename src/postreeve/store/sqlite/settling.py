@@ -44,7 +44,7 @@ class Ending:
     """JSON of the final results and attempts: what the history adds to the rows it copies."""
 
 
-def make_ending(settlement: Settlement, spawned: tuple[Arrival, ...]) -> Ending:
+def make_ending(settlement: Settlement, spawned: tuple[Arrival, ...], keep_history: bool) -> Ending:
     """Prepare `settlement` in the event loop, so that the writer only executes."""
     lease = settlement.lease
     is_whole = (
@@ -54,7 +54,7 @@ def make_ending(settlement: Settlement, spawned: tuple[Arrival, ...]) -> Ending:
         and all(result.state.is_final for result in settlement.results)
     )
     last = ""
-    if is_whole:
+    if is_whole and keep_history:
         results = [
             (result.index, result.state.value, result.due, result.problem, result.warned, result.counts_as_attempt)
             for result in settlement.results

@@ -229,7 +229,7 @@ class SqliteStore:
         """See `face.Store`."""
         check_results(settlement)
         spawned = tuple(make_arrival(message, None, 0, 0.0) for message in settlement.spawned)
-        await self._writing().end(make_ending(settlement, spawned))
+        await self._writing().end(make_ending(settlement, spawned, self._keep_history))
 
     async def upcoming(self) -> tuple[Upcoming, ...]:
         """See `face.Store`."""

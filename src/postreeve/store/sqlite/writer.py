@@ -124,6 +124,9 @@ class Writer:
         while self._waiting >= ROOM and not self._is_closing:
             self._room.clear()
             await self._room.wait()
+        return await self._enqueue(job)
+
+    def _enqueue(self, job: Job) -> asyncio.Future[Any]:
         if self._is_closing:
             raise StoreUnavailable("the store is closed")
         if self._trouble is not None:
@@ -132,7 +135,7 @@ class Writer:
         if not self._gathered:
             self._loop.call_soon(self._flush)
         self._gathered.append(job)
-        return await job.future
+        return job.future
 
     def _flush(self) -> None:
         if self._gathered:
