@@ -8,14 +8,15 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from postreeve.app.accounts import FILE_NAME
 from postreeve.app.certificates import Certificates
 from postreeve.app.configuration import Installation, tls_settings
-from postreeve.app.control import Answer, ControlServer, socket_path
+from postreeve.app.control import Answer, ControlServer, ask_all, socket_path
 from postreeve.app.delivery import Delivery
 from postreeve.app.disk import DiskRoom
+from postreeve.app.startup import StartupError
 from postreeve.config.assemble import listener_settings, policy_settings
 from postreeve.inbound.counter import SharedCounters
 from postreeve.inbound.listener import Listener
@@ -27,8 +28,12 @@ from postreeve.store.accounts import SqliteAccounts
 from postreeve.store.face import StoreError
 from postreeve.store.shards import find_nodes
 from postreeve.store.sqlite import SqliteStore
-from postreeve.telemetry.event import StoreTrouble, Tell
-from postreeve.telemetry.metric import Metrics
+from postreeve.telemetry.event import QueueChanged, StoreTrouble, Tell
+from postreeve.telemetry.metric import Metrics, Snapshot, merge
+from postreeve.web.process import count_workers, measure_process
+
+if TYPE_CHECKING:
+    from postreeve.web.metrics import MetricsServer
 
 
 class Parts:
@@ -60,6 +65,7 @@ class Parts:
         self._logins: Logins | None = None
         self._certificates: Certificates | None = None
         self._control: ControlServer | None = None
+        self._endpoint: MetricsServer | None = None
         self._started_at = time.time()
 
     async def start(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
@@ -75,6 +81,7 @@ class Parts:
             socket_path(run, self._index), {"status": self._status, "metrics": self._snapshot, "wake": self._wake}
         )
         await self._control.start()
+        await self._show_metrics(None)
         await self._listen(sockets)
         self._tasks = [asyncio.create_task(self._certificates.watch())]
 
@@ -100,8 +107,9 @@ class Parts:
         problem = await self._certificates.change(tls_settings(installation.config))
         if problem:
             return problem
-        self._installation = installation
+        before, self._installation = self._installation, installation
         await self._delivery.reload(installation)
+        await self._show_metrics(before)
         await self._listen(sockets)
         return ""
 
@@ -111,6 +119,8 @@ class Parts:
             task.cancel()
         if self._control is not None:
             await self._control.close()
+        if self._endpoint is not None:
+            await self._endpoint.stop()
         drains: list[Any] = [listener.drain(seconds) for listener in self._listeners.values()]
         if self._delivery is not None:
             drains.append(self._delivery.stop(seconds))
@@ -141,6 +151,29 @@ class Parts:
             self._listeners[one.fileno()] = known
         for listener in before.values():
             self._leave(listener)
+
+    async def _show_metrics(self, before: Installation | None) -> None:
+        """The Prometheus endpoint, in the first worker. Raises StartupError when its port cannot be had."""
+        listen = self._installation.config.metrics.listen
+        if self._index != 0 or (before is not None and before.config.metrics.listen == listen):
+            return
+        if self._endpoint is not None:
+            await self._endpoint.stop()
+            self._endpoint = None
+        if listen is None:
+            return
+        from postreeve.web.metrics import MetricsServer
+
+        try:
+            self._endpoint = MetricsServer(str(listen.address), listen.port, self._collect, self._tell)
+        except OSError as problem:
+            raise StartupError(f"metrics: cannot listen on {listen}: {problem.strerror}", "change [metrics]") from None
+        self._endpoint.start()
+
+    async def _collect(self) -> Snapshot:
+        answers = await ask_all(self._installation.data_dir / "run", {"do": "metrics"})
+        snapshots = [answer["snapshot"] for answer in answers.values() if "snapshot" in answer]
+        return merge([*snapshots, count_workers(self._count, len(snapshots))])
 
     def _leave(self, listener: Listener) -> None:
         """No new connections; those that are open end in their own time."""
@@ -197,9 +230,16 @@ class Parts:
         assert self._delivery is not None
         with suppress(StoreError):
             self._metrics.set_queue(await self._delivery.stats(), time.time())
-        return {"snapshot": self._metrics.snapshot()}
+        return {"snapshot": self._metrics.snapshot() | measure_process(self._index, self._started_at)}
 
-    async def _wake(self, _: Mapping[str, Any]) -> Answer:
+    async def _wake(self, request: Mapping[str, Any]) -> Answer:
         assert self._delivery is not None
         self._delivery.wake()
+        if "change" in request:
+            count = request.get("recipients")
+            self._tell(
+                QueueChanged(
+                    str(request["change"]), count if isinstance(count, int) else 0, str(request.get("filter", ""))
+                )
+            )
         return {}

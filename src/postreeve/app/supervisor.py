@@ -6,6 +6,7 @@ those that die, and passes on what the operator wants.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -33,7 +34,7 @@ from postreeve.config.assemble import listener_settings
 from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
-from postreeve.telemetry.event import ConfigReloaded, ServerStarted, ServerStopping, WorkerExited
+from postreeve.telemetry.event import ConfigReloaded, ServerStarted, ServerStopping, TelemetryEvent, WorkerExited
 
 STOP_SECONDS: Final = 30.0
 _KILL_AFTER_SECONDS: Final = STOP_SECONDS - 2.0
@@ -143,6 +144,13 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._signalled, selectors.EVENT_READ, None)
 
+    def _tell(self, event: TelemetryEvent) -> None:
+        """Log it, and let the first worker count it: its metrics are the server's."""
+        self._log.tell(event)
+        first = self._crew.members.get(0)
+        if first is not None:
+            first.channel.send({"do": "count", "event": type(event).__name__, "fields": dataclasses.asdict(event)})
+
     def _work(self, index: int, channel: Channel) -> int:
         """In the new process: let go of what is the supervisor's, then be a worker."""
         signal.set_wakeup_fd(-1)
@@ -207,7 +215,7 @@ class Supervisor:
         for member, status in self._crew.reap():
             self._counters.forget_worker(member.index)
             if self._stop_at is None:
-                self._log.tell(WorkerExited(member.index, status))
+                self._tell(WorkerExited(member.index, status))
                 if not self._is_started:
                     self._fail(f"worker {member.index} ended before it was ready: {status}")
             if self._reload is not None:
@@ -246,7 +254,7 @@ class Supervisor:
         self._is_started = True
         self._write_facts()
         listeners = " ".join(str(one) for one in self._bound)
-        self._log.tell(ServerStarted(__version__, self._count, listeners))
+        self._tell(ServerStarted(__version__, self._count, listeners))
         self._notifier.ready(f"accepting mail with {self._count} workers")
         self._announce(self._bound)
 
@@ -280,7 +288,7 @@ class Supervisor:
             return
         self._stop_at = now + _KILL_AFTER_SECONDS
         if self._failure is None:
-            self._log.tell(ServerStopping(reason))
+            self._tell(ServerStopping(reason))
         self._notifier.stopping()
         self._crew.disband()
         for one in self._bound:
@@ -338,7 +346,7 @@ class Supervisor:
             self._end_reload("; ".join(reload.problems))
 
     def _end_reload(self, problem: str) -> None:
-        self._log.tell(ConfigReloaded(str(self._installation.path), problem))
+        self._tell(ConfigReloaded(str(self._installation.path), problem))
         self._notifier.ready(f"accepting mail with {self._count} workers")
 
 

@@ -23,6 +23,7 @@ from postreeve.app.parts import Parts
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
 from postreeve.mail.error import PostreeveError
+from postreeve.telemetry import event
 from postreeve.telemetry.event import InternalError, TelemetryEvent
 from postreeve.telemetry.metric import Metrics
 
@@ -97,9 +98,9 @@ class Worker:
         loop.remove_reader(self._channel.fileno())
         return 0
 
-    def _tell(self, event: TelemetryEvent) -> None:
-        self._metrics.tell(event)
-        self._log.tell(event)
+    def _tell(self, what: TelemetryEvent) -> None:
+        self._metrics.tell(what)
+        self._log.tell(what)
 
     async def _beat(self) -> None:
         while True:
@@ -127,6 +128,8 @@ class Worker:
                     task = asyncio.create_task(self._reload(packet, text, sockets))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
+                case "count":
+                    self._metrics.tell(getattr(event, str(packet["event"]))(**packet["fields"]))
                 case _:
                     pass
 
