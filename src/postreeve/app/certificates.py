@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from postreeve.app.startup import StartupError
 from postreeve.net.certificate import CertificateFinding, ServerContexts, ServerTls, TlsSettings, load_contexts
@@ -41,6 +41,11 @@ class Certificates:
     def context(self) -> ssl.SSLContext | None:
         """For the next handshake; None without a certificate."""
         return None if self._tls is None else self._tls.context
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The certificates in use, for the tools."""
+        loaded = () if self._tls is None else self._tls.current.loaded
+        return [{"path": str(one.path), "names": list(one.names), "not_after": one.not_after} for one in loaded]
 
     async def change(self, settings: TlsSettings | None) -> str:
         """Use other files from now on; returns what is wrong with them, the old certificates staying, or ""."""

@@ -223,6 +223,7 @@ class Parts:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "connections": connections,
+            "certificates": [] if self._certificates is None else self._certificates.describe(),
             **self._delivery.status(),
         }
 

@@ -107,6 +107,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._signalled = socket.socketpair()
         self._is_started = False
+        self._started_at = time.time()
+        self._last_reload: dict[str, Any] | None = None
         self._stop_at: float | None = None
         self._failure: str | None = None
         self._reload: _Reload | None = None
@@ -264,7 +266,8 @@ class Supervisor:
             "pid": os.getpid(),
             "version": __version__,
             "config": str(self._installation.path.absolute()),
-            "started_at": time.time(),
+            "started_at": self._started_at,
+            "last_reload": self._last_reload,
             "workers": self._count,
             "listeners": [{"name": one.listener, "address": one.address, "port": one.port} for one in self._bound],
         }
@@ -342,10 +345,11 @@ class Supervisor:
             for one in reload.dropped:
                 one.close()
             self._reload = None
-            self._write_facts()
             self._end_reload("; ".join(reload.problems))
 
     def _end_reload(self, problem: str) -> None:
+        self._last_reload = {"at": time.time(), "problem": problem}
+        self._write_facts()
         self._tell(ConfigReloaded(str(self._installation.path), problem))
         self._notifier.ready(f"accepting mail with {self._count} workers")
 

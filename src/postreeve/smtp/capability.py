@@ -28,6 +28,8 @@ class Capabilities:
     """RFC 6710."""
     requiretls: bool = False
     """RFC 8689."""
+    future_release: bool = False
+    """RFC 4865."""
     max_recipients: int | None = None
     """RCPTMAX (RFC 9422)."""
     max_messages: int | None = None
@@ -45,6 +47,7 @@ _FLAGS: Final = {
     b"DELIVERBY": "deliver_by",
     b"MT-PRIORITY": "mt_priority",
     b"REQUIRETLS": "requiretls",
+    b"FUTURERELEASE": "future_release",
 }
 
 

@@ -37,6 +37,8 @@ class Transaction:
     """What is left of DELIVERBY's time (RFC 2852), now; may be negative."""
     requires_tls: bool = False
     """REQUIRETLS (RFC 8689)."""
+    hold_for_seconds: int | None = None
+    """HOLDFOR (RFC 4865), for a message that we submit; what a queue held itself goes on without."""
 
 
 class Shortcoming(Enum):
@@ -90,6 +92,8 @@ def mail_command(transaction: Transaction, offered: Capabilities) -> bytes:
         line += " SMTPUTF8"
     if transaction.requires_tls:
         line += " REQUIRETLS"
+    if offered.future_release and transaction.hold_for_seconds is not None:
+        line += f" HOLDFOR={transaction.hold_for_seconds}"
     if transaction.parameters is not NO_MAIL_PARAMETERS:
         line += _mail_parameters(transaction, offered)
     return f"{line}\r\n".encode("utf-8", "replace")

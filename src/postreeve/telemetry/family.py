@@ -142,6 +142,24 @@ QUEUE_DESTINATIONS: Final = Family(
     "postreeve_queue_destination_recipients", _GAUGE, "Queued recipients of the largest destinations.", ("destination",)
 )
 QUEUE_QUARANTINED: Final = Family("postreeve_queue_quarantined", _GAUGE, "Damaged records set aside and still kept.")
+WORKERS: Final = Family(
+    "postreeve_workers", _GAUGE, "Worker processes: configured, and answering just now.", ("state",), merge=Merge.MAX
+)
+PROCESS_START: Final = Family(
+    "postreeve_process_start_seconds", _GAUGE, "When a worker process started, POSIX seconds.", ("worker",)
+)
+PROCESS_CPU: Final = Family(
+    "postreeve_process_cpu_seconds_total", _COUNTER, "Processor time of a worker, user and system.", ("worker",)
+)
+PROCESS_MEMORY: Final = Family(
+    "postreeve_process_resident_octets", _GAUGE, "Resident memory of a worker, shared pages included.", ("worker",)
+)
+PROCESS_DESCRIPTORS: Final = Family(
+    "postreeve_process_descriptors", _GAUGE, "Open file descriptors of a worker.", ("worker",)
+)
+PROCESS_DESCRIPTORS_MOST: Final = Family(
+    "postreeve_process_descriptors_limit", _GAUGE, "How many file descriptors a worker may open.", ("worker",)
+)
 
 FAMILIES: Final = (
     SESSIONS, SESSIONS_OPEN, SESSIONS_CLOSED, SESSION_SECONDS, CONNECTIONS_REFUSED, TLS_ESTABLISHED, TLS_FAILURES,
@@ -150,5 +168,6 @@ FAMILIES: Final = (
     DELIVERIES_TLS, DEFERRALS, FAILURES, QUEUED_SECONDS, MESSAGES_SPAWNED, DESTINATION_CHANGES, QUEUE_CHANGES,
     RECORDS_QUARANTINED, STORE_TROUBLES, STORE_HEALTHY, STRESS, CONFIG_RELOADS, CERTIFICATE_LOADS, WORKER_EXITS,
     INTERNAL_ERRORS, BUILD_INFO, QUEUE_MESSAGES, QUEUE_RECIPIENTS, QUEUE_OCTETS, QUEUE_DUE, QUEUE_OLDEST,
-    QUEUE_DESTINATIONS, QUEUE_QUARANTINED,
+    QUEUE_DESTINATIONS, QUEUE_QUARANTINED, WORKERS, PROCESS_START, PROCESS_CPU, PROCESS_MEMORY, PROCESS_DESCRIPTORS,
+    PROCESS_DESCRIPTORS_MOST,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a worker process costs the machine, measured by itself: others may not look once it has given up root's rights."""
+"""What a worker process costs the machine, measured by itself: nobody else may look once it gave up the rights of root."""
 
 from __future__ import annotations
 
