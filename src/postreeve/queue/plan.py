@@ -127,6 +127,11 @@ class DeliveryPlan:
         self._is_implicit = False
         self._to_send: list[int] = []
 
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """The recipients that nothing is decided about yet."""
+        return tuple(self._waiting)
+
     # What to do
 
     def next_step(self) -> Step:
