@@ -25,7 +25,8 @@ is has no arrow.
 ```
 
 What each command does in each state that reads commands: the state that follows in bold, "·" where it stays the same,
-or the reply that refuses it. Which commands need TLS or authentication first depends on the listener and is asked before.
+or the reply that refuses it. Which commands need TLS or authentication first depends on the listener and is asked
+before.
 
 {order.tabulate()}
 """

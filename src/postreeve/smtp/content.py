@@ -126,12 +126,13 @@ class Inspection:
         return whole
 
     def _check_header(self, piece: bytes) -> bytes:
-        """Measure the header section up to the first empty line, which may lie across pieces."""
+        """Measure the header section, its empty line included, which may lie across pieces."""
         tail = self._tail
         across = (tail + piece[:3]).find(b"\r\n\r\n")
-        end = across + 4 - len(tail) if across >= 0 else piece.find(b"\r\n\r\n")
-        octets = self._header + (len(piece) if end < 0 else end)
-        self._header = octets if end < 0 else -1
+        blank = across - len(tail) if across >= 0 else piece.find(b"\r\n\r\n")
+        is_over = across >= 0 or blank >= 0
+        octets = self._header + (blank + 4 if is_over else len(piece))
+        self._header = -1 if is_over else octets
         self._tail = (tail + piece[-3:])[-3:]
         if octets <= self._max_header:
             return piece
