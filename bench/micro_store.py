@@ -29,9 +29,11 @@ from postreeve.mail.address import parse_mailbox
 from postreeve.mail.envelope import Envelope, EnvelopeRecipient
 from postreeve.queue.model import (
     Attempt,
+    Change,
     NewMessage,
     NewRecipient,
     Origin,
+    QueueFilter,
     RecipientState,
     Result,
     Settlement,
@@ -142,6 +144,21 @@ async def fill(store: SqliteStore, count: int) -> None:
         await asyncio.gather(*(store.accept(message(store, n, 100_000, 3600)) for n in range(start, start + 2000)))
 
 
+async def look(store: SqliteStore) -> None:
+    """What an operator's questions cost on a long queue."""
+    questions = {
+        "upcoming": store.upcoming(),
+        "stats": store.stats(time.time()),
+        "find by recipient": store.find(QueueFilter(recipient="nobody@*"), 100),
+        "find by reason": store.find(QueueFilter(reason="*timed out*"), 100),
+        "hold one destination": store.change(QueueFilter(destination="mx:example77.org"), Change.HOLD, time.time()),
+    }
+    for name, question in questions.items():
+        begun = time.perf_counter()
+        await question
+        print(f"{name}: {time.perf_counter() - begun:.3f} s")
+
+
 async def run(options: argparse.Namespace) -> list[Figures]:
     directory = Path(tempfile.mkdtemp(dir=options.directory))
     figures = []
@@ -159,9 +176,7 @@ async def run(options: argparse.Namespace) -> list[Figures]:
                 await store.open()
                 await store.accept(message(store, 0))
                 print(f"opened and first message accepted in {time.perf_counter() - begun:.3f} s")
-                begun = time.perf_counter()
-                places = len(await store.upcoming())
-                print(f"upcoming: {places} in {time.perf_counter() - begun:.3f} s")
+                await look(store)
             for name in ("accept", "accept+settle"):
                 for concurrency in (1, 20, 64):
                     total = options.messages // 10 if concurrency == 1 else options.messages

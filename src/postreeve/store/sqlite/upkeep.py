@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Final
 
 from postreeve.store.face import StoreError
@@ -20,9 +21,13 @@ from postreeve.store.sqlite.reader import Reader
 from postreeve.store.sqlite.schema import checkpoint
 from postreeve.store.sqlite.writer import Writer
 
-POLL_SECONDS: Final = 0.5
-BUSY_COMMITS: Final = 64
+TICK_SECONDS: Final = 0.2
+TICKS_PER_LOOK: Final = 3
+"""How often the owner looks for visitors' changes, in ticks."""
+COPY_OCTETS: Final = 16 << 20
+"""So much appended, and the log is copied in the background."""
 QUIET_SECONDS: Final = 5.0
+"""After so long whatever there is."""
 LONG_LOG_PAGES: Final = 8192
 
 
@@ -37,17 +42,18 @@ class Upkeep:
         self._first_number = first_number
         self._watchers = watchers
         self._seen_version: int | None = None
-        self._copied_commits = 0
+        self._copied_octets = 0
         self._copied_at = time.monotonic()
 
     async def run(self) -> None:
         """Until cancelled. A failing file is the writer's to report, not ours to repeat."""
         with suppress(StoreError):
             await self._release_dead()
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
+        for tick in count():
+            await asyncio.sleep(TICK_SECONDS)
             with suppress(StoreError):
-                await self._look_for_visitors()
+                if tick % TICKS_PER_LOOK == 0:
+                    await self._look_for_visitors()
                 await self._checkpoint()
 
     async def _release_dead(self) -> None:
@@ -64,11 +70,11 @@ class Upkeep:
         self._seen_version = version
 
     async def _checkpoint(self) -> None:
-        commits = self._writer.commits - self._copied_commits
+        appended = self._writer.appended_octets - self._copied_octets
         now = time.monotonic()
-        if not commits or (commits < BUSY_COMMITS and now - self._copied_at < QUIET_SECONDS):
+        if not appended or (appended < COPY_OCTETS and now - self._copied_at < QUIET_SECONDS):
             return
-        self._copied_commits, self._copied_at = self._writer.commits, now
+        self._copied_octets, self._copied_at = self._writer.appended_octets, now
         if await self._checkpointer.run(checkpoint) >= LONG_LOG_PAGES:
             await self._writer.checkpoint()
 

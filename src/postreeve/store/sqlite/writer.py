@@ -57,9 +57,9 @@ class Writer:
         self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._gathered: list[Job] = []
         self._waiting = 0
-        self.commits = 0
-        """Transactions so far, for whoever decides when to checkpoint."""
-        self._appended = 0
+        self.appended_octets = 0
+        """About how much has been appended to the log so far, for whoever decides when to copy it."""
+        self._copied_octets = 0
         self._room = asyncio.Event()
         self._room.set()
         self._trouble: StoreUnavailable | None = None
@@ -201,11 +201,11 @@ class Writer:
                 except BaseException as error:  # our own mistake: nobody may wait for ever because of it
                     fail_all(batch, error)
                 self._tell(self._resolve, batch)
-            if self._appended > LONGEST_LOG_OCTETS:
+            if self.appended_octets - self._copied_octets > LONGEST_LOG_OCTETS:
                 self._checkpoint(connection)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        self._appended = 0
+        self._copied_octets = self.appended_octets
         try:
             checkpoint(connection)
         except sqlite3.Error:
@@ -249,8 +249,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             execute(connection, jobs, self._keep_history)
             connection.execute("COMMIT")
-            self.commits += 1
-            self._appended += BATCH_OCTETS + sum(job.octets for job in jobs)
+            self.appended_octets += BATCH_OCTETS + sum(job.octets for job in jobs)
         except sqlite3.Error as error:
             roll_back(connection)
             if is_full(error):
