@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from postreeve.mail.error import PostreeveError
 from postreeve.mail.reply import Reply
-from postreeve.net.certificate import ServerContexts
-from postreeve.outbound.smtp import Connection, Connector
+from postreeve.outbound.smtp import Connection
 from postreeve.queue.outcome import (
     ConnectFailed,
     ConnectProblem,
     Delivered,
     Disconnected,
-    Lack,
-    LocalKind,
-    LocalProblem,
     Outcome,
-    ProtocolProblem,
     Refused,
     Stage,
-    TimedOut,
-    TlsKind,
-    TlsProblem,
-    Unsuitable,
 )
-from postreeve.queue.settings import Credentials, TlsMode
-from postreeve.queue.step import Dialogue, TlsRequirement
+from postreeve.queue.step import Dialogue
 from tests.lab.sink import (
     Act,
     Close,
     Content,
     Drip,
-    Exactly,
     Flood,
     HalfClose,
     Hang,
@@ -45,50 +33,24 @@ from tests.lab.sink import (
     Say,
     Script,
     Sink,
-    StartTls,
     serve,
 )
 from tests.outbound.conftest import SHORT, outgoing, step_to
+from tests.outbound.dialogue import (
+    FINAL,
+    GREET,
+    HELLO,
+    MAIL,
+    RCPT,
+    Connectors,
+    attempt,
+    disconnected,
+    nonsense,
+    refused,
+    timed_out,
+)
 
 pytestmark = pytest.mark.asyncio
-
-Connectors = Callable[..., Connector]
-
-GREET: list[Act] = [Say(b"220 sink ESMTP\r\n")]
-HELLO: list[Act] = [*GREET, Line(), Say(b"250 sink.example.com\r\n")]
-MAIL: list[Act] = [*HELLO, Line(), Say(b"250 ok\r\n")]
-RCPT: list[Act] = [*MAIL, Line(), Say(b"250 ok\r\n")]
-DATA: list[Act] = [*RCPT, Line(), Say(b"354 go\r\n")]
-FINAL: list[Act] = [*DATA, Content()]
-OFFER = b"250-sink.example.com\r\n250 STARTTLS\r\n"
-IF_OFFERED = TlsRequirement(TlsMode.OPPORTUNISTIC, name="sink.example.com")
-REQUIRED = TlsRequirement(TlsMode.REQUIRED, verify=True, name="sink.example.com")
-IMPLICIT = TlsRequirement(TlsMode.IMPLICIT, verify=True, name="sink.example.com")
-
-
-async def attempt(connector: Connector, sink: Sink, **manner: object) -> Outcome:
-    opened = await connector.open(step_to(sink, **manner))  # type: ignore[arg-type]
-    if not isinstance(opened, Connection):
-        return opened
-    (outcome,) = await opened.send(outgoing())
-    opened.abort()
-    return outcome
-
-
-def refused(code: int, stage: Stage) -> Callable[[Outcome], bool]:
-    return lambda outcome: isinstance(outcome, Refused) and outcome.reply.code == code and outcome.stage is stage
-
-
-def disconnected(stage: Stage) -> Callable[[Outcome], bool]:
-    return lambda outcome: isinstance(outcome, Disconnected) and outcome.stage is stage
-
-
-def timed_out(stage: Stage) -> Callable[[Outcome], bool]:
-    return lambda outcome: outcome == TimedOut(stage)
-
-
-def nonsense(stage: Stage, words: str) -> Callable[[Outcome], bool]:
-    return lambda outcome: isinstance(outcome, ProtocolProblem) and outcome.stage is stage and words in outcome.detail
 
 
 FAULTS: dict[str, tuple[Script, Callable[[Outcome], bool]]] = {
@@ -293,233 +255,3 @@ async def test_open_reports_refused_connection(connector: Connectors) -> None:
     missing = await connector().open(replace(step, socket="/nonexistent/lmtp"))
     assert isinstance(missing, ConnectFailed)
     assert "no such socket" in missing.detail
-
-
-# TLS
-
-
-def tls_script(contexts: ServerContexts, *after: Act, hello: bytes = b"250 sink.example.com\r\n") -> list[Act]:
-    return [
-        *GREET,
-        Line(),
-        Say(OFFER),
-        Line(),
-        Say(b"220 go\r\n"),
-        StartTls(contexts.default),
-        Line(),
-        Say(hello),
-        *after,
-    ]
-
-
-@pytest.mark.parametrize("requirement", [IF_OFFERED, REQUIRED], ids=["opportunistic", "verified"])
-async def test_starttls_moves_everything_inside(
-    requirement: TlsRequirement, connector: Connectors, server_contexts: ServerContexts
-) -> None:
-    async with Sink(tls_script(server_contexts, *serve()[3:])) as sink:
-        connection = await connector().open(step_to(sink, requirement))
-        assert isinstance(connection, Connection), connection
-        (outcome,) = await connection.send(outgoing())
-        connection.close()
-        transcript = connection.transcript()
-    assert isinstance(outcome, Delivered)
-    assert b"MAIL" not in sink.connections[0].received
-    assert sink.connections[0].over_tls.startswith(b"EHLO mail.example.org\r\nMAIL FROM:<alice@example.org>")
-    assert connection.tls.startswith("TLSv1.3 ")
-    assert connection.tls.endswith("verified" if requirement.verify else "trusted")
-    assert "TLS started" in transcript
-
-
-async def test_implicit_tls_logs_in_and_hides_the_password(
-    connector: Connectors, server_contexts: ServerContexts
-) -> None:
-    hello = b"250-sink\r\n250 AUTH LOGIN PLAIN\r\n"
-    script = [StartTls(server_contexts.default), *GREET, Line(), Say(hello), Line(), Say(b"235 in\r\n"), *serve()[3:]]
-    async with Sink(script) as sink:
-        step = replace(step_to(sink, IMPLICIT), credentials=Credentials("me", "s3cret"))
-        connection = await connector().open(step)
-        assert isinstance(connection, Connection), connection
-        (outcome,) = await connection.send(outgoing())
-        connection.abort()
-    assert isinstance(outcome, Delivered)
-    assert b"AUTH PLAIN AG1lAHMzY3JldA==\r\n" in sink.connections[0].over_tls
-    assert "AUTH PLAIN (credentials)" in connection.transcript()
-    assert "AG1lAHMzY3JldA" not in connection.transcript()
-    assert "s3cret" not in repr(step)
-
-
-async def test_password_never_leaves_without_tls(connector: Connectors) -> None:
-    async with Sink([*GREET, Line(), Say(b"250-sink\r\n250 AUTH PLAIN LOGIN\r\n"), Hang()]) as sink:
-        outcome = await connector(SHORT).open(replace(step_to(sink), credentials=Credentials("me", "s3cret")))
-    assert isinstance(outcome, Unsuitable)
-    assert outcome.lack is Lack.AUTH
-    assert b"AUTH" not in sink.received
-
-
-TLS_FAULTS: dict[str, tuple[list[Act], TlsRequirement, Callable[[Outcome], bool]]] = {
-    "not offered": (HELLO, REQUIRED, lambda o: isinstance(o, TlsProblem) and o.kind is TlsKind.NOT_OFFERED),
-    "refused where required": (
-        [*GREET, Line(), Say(OFFER), Line(), Say(b"454 4.7.0 no\r\n")],
-        REQUIRED,
-        refused(454, Stage.STARTTLS),
-    ),
-    "no answer": ([*GREET, Line(), Say(OFFER), Line(), Hang()], IF_OFFERED, timed_out(Stage.STARTTLS)),
-    "no handshake": (
-        [*GREET, Line(), Say(OFFER), Line(), Say(b"220 go\r\n"), Hang()],
-        IF_OFFERED,
-        timed_out(Stage.STARTTLS),
-    ),
-    "junk in the handshake": (
-        [*GREET, Line(), Say(OFFER), Line(), Say(b"220 go\r\n"), Exactly(5), Say(b"\x00\x01\x02\x03\x04\x05\x06\x07")],
-        IF_OFFERED,
-        lambda o: isinstance(o, TlsProblem) and o.kind is TlsKind.HANDSHAKE,
-    ),
-    "alert": (
-        [*GREET, Line(), Say(OFFER), Line(), Say(b"220 go\r\n"), Exactly(5), Say(b"\x15\x03\x03\x00\x02\x02\x28")],
-        IF_OFFERED,
-        lambda o: isinstance(o, TlsProblem) and "no cipher" in o.detail,
-    ),
-    "closed in the handshake": (
-        [*GREET, Line(), Say(OFFER), Line(), Say(b"220 go\r\n"), Exactly(5), Close()],
-        IF_OFFERED,
-        lambda o: isinstance(o, TlsProblem) and "handshake" in o.detail,
-    ),
-    "plaintext where TLS was expected": (
-        GREET,
-        IMPLICIT,
-        lambda o: isinstance(o, TlsProblem) and "speaks plaintext" in o.detail,
-    ),
-    "implicit silent": ([Hang()], IMPLICIT, timed_out(Stage.STARTTLS)),
-}
-
-
-@pytest.mark.parametrize("name", TLS_FAULTS)
-async def test_tls_survives_peer(name: str, connector: Connectors) -> None:
-    script, requirement, is_expected = TLS_FAULTS[name]
-    async with Sink(script) as sink:
-        async with asyncio.timeout(5):
-            outcome = await connector(SHORT).open(step_to(sink, requirement))
-    assert not isinstance(outcome, Connection)
-    assert is_expected(outcome), outcome
-    assert b"MAIL" not in sink.received
-
-
-async def test_starttls_refused_goes_on_in_plaintext_when_opportunistic(connector: Connectors) -> None:
-    script = [*GREET, Line(), Say(OFFER), Line(), Say(b"454 4.7.0 not now\r\n"), *serve()[3:]]
-    async with Sink(script) as sink:
-        assert isinstance(await attempt(connector(), sink, tls=IF_OFFERED), Delivered)
-
-
-async def test_verified_refuses_another_name(connector: Connectors, server_contexts: ServerContexts) -> None:
-    async with Sink(tls_script(server_contexts, Hang())) as sink:
-        wrong = TlsRequirement(TlsMode.REQUIRED, verify=True, name="other.example.com")
-        outcome = await connector(SHORT).open(step_to(sink, wrong))
-    assert isinstance(outcome, TlsProblem)
-    assert outcome.kind is TlsKind.CERTIFICATE
-    assert "another name" in outcome.detail
-
-
-INJECTED = b"220 go\r\n250-sink.example.com\r\n250 AUTH PLAIN\r\n"
-
-
-@pytest.mark.parametrize("cut", range(len(INJECTED) + 1))
-async def test_starttls_discards_injected_replies(
-    cut: int, connector: Connectors, server_contexts: ServerContexts
-) -> None:
-    """The plaintext after the 220 never counts, wherever the packets are cut."""
-    acts: list[Act] = [Say(INJECTED[:cut])] if cut else []
-    acts += [Say(INJECTED[cut:])] if cut < len(INJECTED) else []
-    tail = [StartTls(server_contexts.default), Line(), Say(b"250 sink\r\n"), *serve()[3:]]
-    async with Sink([*GREET, Line(), Say(OFFER), Line(), *acts, *tail]) as sink:
-        step = replace(step_to(sink, REQUIRED), credentials=Credentials("me", "s3cret"))
-        opened = await connector(SHORT).open(step)
-    assert isinstance(opened, (ProtocolProblem, TlsProblem)), opened
-    assert b"AUTH" not in sink.received
-
-
-# Content
-
-
-async def pieces(content: bytes, size: int) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), size):
-        yield content[start : start + size]
-
-
-SMUGGLING = [
-    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\r\n\x00.\r\n",
-    b"\r\n.\x00\r\n", b"\r\n.\r\r\n", b"\n\n.\r\r\n",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 1000], ids=lambda size: f"pieces of {size}" if size else "whole")
-@pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)
-async def test_send_never_smuggles(sequence: bytes, size: int, connector: Connectors) -> None:
-    content = b"Subject: a\r\n\r\nbefore" + sequence + b"MAIL FROM:<evil@example.net>\r\nDATA\r\nafter"
-    async with Sink(serve()) as sink:
-        connection = await connector().open(step_to(sink))
-        assert isinstance(connection, Connection)
-        message = outgoing(content)
-        (outcome,) = await connection.send(replace(message, content=pieces(content, size)) if size else message)
-        connection.close()
-    assert isinstance(outcome, Delivered)
-    wire = sink.connections[0].received
-    lines = wire.count(b"\r\n")
-    assert lines == wire.count(b"\n") == wire.count(b"\r")
-    assert b"\0" not in wire
-    assert wire.count(b"\r\n.\r\n") == 1
-    (taken,) = sink.contents
-    assert taken.startswith(b"Subject: a\r\n\r\nbefore")
-    assert taken.endswith(b"after\r\n.\r\n")
-
-
-async def test_send_stops_when_content_cannot_be_read(connector: Connectors) -> None:
-    async def breaks() -> AsyncIterator[bytes]:
-        yield b"Subject: x\r\n\r\n"
-        raise PostreeveError("damaged")
-
-    async with Sink(serve()) as sink:
-        connection = await connector().open(step_to(sink))
-        assert isinstance(connection, Connection)
-        (outcome,) = await connection.send(replace(outgoing(), content=breaks()))
-        assert outcome == LocalProblem(LocalKind.STORE, "damaged")
-        assert not connection.is_usable
-    assert sink.contents == []
-    assert b"\r\n.\r\n" not in sink.received
-
-
-async def test_send_large_content_waits_for_a_slow_reader_and_gives_up(connector: Connectors) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        for _ in range(1000):
-            yield b"x" * 65_534 + b"\r\n"
-
-    async with Sink([*DATA, Hang()]) as sink:
-        connection = await connector(SHORT).open(step_to(sink))
-        assert isinstance(connection, Connection)
-        async with asyncio.timeout(10):
-            (outcome,) = await connection.send(replace(outgoing(), content=endless()))
-    assert outcome == TimedOut(Stage.CONTENT)
-
-
-async def test_send_heeds_a_refusal_in_the_middle_of_content(connector: Connectors) -> None:
-    async def endless() -> AsyncIterator[bytes]:
-        for _ in range(1000):
-            yield b"x" * 65_534 + b"\r\n"
-
-    async with Sink([*DATA, Exactly(200_000), Say(b"552 5.3.4 too big\r\n")]) as sink:
-        connection = await connector().open(step_to(sink))
-        assert isinstance(connection, Connection)
-        (outcome,) = await connection.send(replace(outgoing(), content=endless()))
-        assert not connection.is_usable
-    assert outcome == Refused(Reply(552, "5.3.4", "too big"), Stage.CONTENT)
-
-
-async def test_cancelled_send_cuts_the_connection(connector: Connectors) -> None:
-    async with Sink([*FINAL, Hang()]) as sink:
-        connection = await connector().open(step_to(sink))
-        assert isinstance(connection, Connection)
-        task = asyncio.ensure_future(connection.send(outgoing()))
-        await sink.has_content.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not connection.is_usable
