@@ -72,6 +72,7 @@ class Session:
     _sender: str = ""
     _recipients: list[str] = field(default_factory=list)
     _content: bytes = b""
+    _over: bool = False
 
     def feed(self, *pieces: bytes) -> bytes:
         """Hand over `pieces` one by one, answering all that follows; what was written meanwhile."""
@@ -90,13 +91,13 @@ class Session:
         self.run()
 
     def run(self) -> None:
-        while not isinstance(event := self.core.next_event(), Need):
+        while not self._over and not isinstance(event := self.core.next_event(), Need):
             self.events.append(event)
             self._take(event)
             self.written += self.core.data_to_send()
             if isinstance(event, Closed | Quit | WrongProtocol):
                 assert self.core.is_closed
-                break
+                self._over = True
         self.written += self.core.data_to_send()
 
     def _take(self, event: Event) -> None:
