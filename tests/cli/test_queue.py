@@ -158,7 +158,7 @@ def test_show_tells_the_whole_story(desk: Desk) -> None:
     done = desk.run("queue", "show", name)
     assert done.status == 0
     for expected in (
-        f"Message {name}", "alice@example.org RET=HDRS ENVID=QQ314159 DELIVER_BY=", "Priority +3 (MT-PRIORITY)",
+        f"Message {name}", "alice@example.org RET=HDRS ENVID=QQ314159 BY=", "Priority +3 (MT-PRIORITY)",
         "from 192.0.2.7 (client.example.org) with ESMTPSA on listener submissions as account alice in session s1",
         "bob@example.com NOTIFY=DELAY,FAILURE", "queued for mx:example.com, 2 attempts", "last: 450 4.2.1 mailbox busy",
         "3rd attempt of the schedule: +10m", "Attempts: 2", "mx1.example.com [203.0.113.1]",

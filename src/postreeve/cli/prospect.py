@@ -50,8 +50,8 @@ def tell_prospect(told: MessageStory, record: RecipientRecord, about: Circumstan
 
 def _held(record: RecipientRecord) -> str:
     kind, _, route = record.destination.partition(":")
-    if kind == "hold" and record.attempts == 0:
-        return f'held by route {route} (via = "hold"), until an operator releases it'
+    if kind == "hold":
+        return f'held by route {route} (via = "hold"): give it another way in the configuration, then release it'
     return "held by an operator, until `postreeve queue release`"
 
 

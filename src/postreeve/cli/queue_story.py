@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postreeve.cli import document, moment
 from postreeve.cli.moment import Clock, span
 from postreeve.cli.output import clean, clean_lines, console, plural
@@ -9,7 +11,8 @@ from postreeve.mail.ident import to_text
 from postreeve.queue.model import Attempt, MessageStory, Origin, RecipientRecord, RecipientState
 from postreeve.queue.settings import Schedule
 
-_LABEL = 12
+_LABEL: Final = 12
+_KEYWORDS: Final = {"hold_until": "HOLDUNTIL", "deliver_by": "BY", "priority": "MT-PRIORITY"}
 
 
 def print_story(told: MessageStory, prospects: list[str], clock: Clock, schedule: Schedule) -> None:
@@ -33,7 +36,7 @@ def _head(told: MessageStory, clock: Clock, schedule: Schedule) -> list[str]:
         _labelled("Sender", summary.sender + _words(document.mail_parameters(told.envelope))),
         _labelled("Accepted", accepted),
         _labelled("Came", _origin(summary.origin)),
-        _labelled("Size", f"{moment.size(summary.size_octets)} ({summary.size_octets:,} octets)"),
+        _labelled("Size", _size(summary.size_octets)),
     ]
     if summary.priority:
         lines.append(_labelled("Priority", f"{summary.priority:+d} (MT-PRIORITY)"))
@@ -45,6 +48,10 @@ def _head(told: MessageStory, clock: Clock, schedule: Schedule) -> list[str]:
         )
         return lines
     return [*lines, _labelled("Gives up", _expiry(told, clock, schedule))]
+
+
+def _size(octets: int) -> str:
+    return f"{moment.size(octets)} ({octets:,} octets)" if octets >= 1024 else f"{octets} octets"
 
 
 def _expiry(told: MessageStory, clock: Clock, schedule: Schedule) -> str:
@@ -103,15 +110,19 @@ def _addressees(attempt: Attempt, told: MessageStory) -> str:
 
 
 def _words(parameters: dict[str, object]) -> str:
-    """ESMTP parameters as on the wire, more or less: `RET=HDRS ENVID=x`."""
+    """ESMTP parameters much as on the wire: `RET=HDRS ENVID=x`; times are those that were counted from then."""
     texts = []
-    for name, value in parameters.items():
-        if isinstance(value, list):
-            texts.append(f"{name.upper()}={','.join(value)}")
-        elif isinstance(value, dict):
-            texts.append(f"{name.upper()}={';'.join(str(one) for one in value.values())}")
-        else:
-            texts.append(name.upper() if value is True else f"{name.upper()}={value}")
+    for field, value in parameters.items():
+        name = _KEYWORDS.get(field, field.upper())
+        match value:
+            case list():
+                texts.append(f"{name}={','.join(value)}")
+            case {"deadline": deadline, "mode": mode, "trace": trace}:
+                texts.append(f"{name}={deadline};{mode}{'T' if trace else ''}")
+            case True:
+                texts.append(name)
+            case _:
+                texts.append(f"{name}={value}")
     return f"  {' '.join(texts)}" if texts else ""
 
 

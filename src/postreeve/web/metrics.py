@@ -19,10 +19,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from postreeve.telemetry import family as f
 from postreeve.telemetry.event import InternalError, Tell
 from postreeve.telemetry.exposition import CONTENT_TYPE, render
 from postreeve.telemetry.metric import Snapshot
+from postreeve.web.health import find_problems
 
 Collect = Callable[[], Awaitable[Snapshot]]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -53,18 +53,6 @@ def make_app(collect: Collect, tell: Tell) -> Starlette:
         return answer
 
     return Starlette(routes=[Route("/metrics", guarded(metrics)), Route("/healthz", guarded(health))])
-
-
-def find_problems(snapshot: Snapshot) -> list[str]:
-    """Why the server should get no new mail now, in words; empty when all is well."""
-    problems = []
-    workers = {labels[0]: count for labels, count in snapshot.get(f.WORKERS.name, ())}
-    missing = workers.get("configured", 0) - workers.get("answering", 0)
-    if missing > 0:
-        problems.append(f"{missing} of {workers['configured']} workers do not answer")
-    if any(value < 1 for _, value in snapshot.get(f.STORE_HEALTHY.name, ())):
-        problems.append("the store cannot promise durability, or has no room")
-    return problems
 
 
 class _Server(uvicorn.Server):

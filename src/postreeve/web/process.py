@@ -1,4 +1,4 @@
-"""What a worker process costs the machine, measured by itself: nobody else may look once it gave up the rights of root."""
+"""What a worker process costs the machine, measured by itself: nobody else may look once it gave up root's rights."""
 
 from __future__ import annotations
 
