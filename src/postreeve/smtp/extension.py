@@ -58,7 +58,7 @@ def offer(settings: ServerSettings, *, tls_active: bool, authenticated: bool) ->
     """What `settings` mean with or without TLS, before or after AUTH."""
     keywords = tuple(_keywords(settings, tls_active))
     names = {keyword.partition(" ")[0] for keyword in keywords}
-    if settings.offer_future_release:
+    if _may_hold(settings):
         names.add("FUTURERELEASE")
     return Offer(
         keywords=keywords,
@@ -72,7 +72,7 @@ def offer(settings: ServerSettings, *, tls_active: bool, authenticated: bool) ->
 
 def ehlo_lines(offered: Offer, settings: ServerSettings, now: float) -> bytes:
     """The capability lines of an EHLO reply at `now` (RFC 5321, section 4.1.1.1)."""
-    if not settings.offer_future_release:
+    if not _may_hold(settings):
         return offered.lines
     # RFC 4865, section 4: the longest interval in seconds and the latest date-time.
     latest = timestamp(now + settings.max_hold_seconds)
@@ -132,6 +132,10 @@ def _keywords(settings: ServerSettings, tls_active: bool) -> list[str]:
     if settings.offer_mt_priority:
         keywords.append("MT-PRIORITY")
     return keywords
+
+
+def _may_hold(settings: ServerSettings) -> bool:
+    return settings.offer_future_release and settings.max_hold_seconds > 0
 
 
 def _may_authenticate(settings: ServerSettings, tls_active: bool) -> bool:
