@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from postreeve.app.authority import make_authority, make_certificate
+from postreeve.app.authority import Issued, make_authority, make_certificate
 
 START_SECONDS = 30.0
 STOP_SECONDS = 35.0
@@ -54,6 +54,7 @@ class Server:
         workers: int = 1,
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """`wrapper` is put before the command, such as ("strace", "-f", "-o", file)."""
         self.directory = directory
@@ -68,6 +69,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._env = {**os.environ, **(env or {})}
         self._wrapper = list(wrapper)
+        self._pass_fds = tuple(pass_fds)
 
     def _with_defaults(self, given: dict[str, Any], workers: int) -> dict[str, Any]:
         loopback = {"addresses": ["127.0.0.1"], "port": 0}
@@ -116,8 +118,6 @@ class Server:
     def renew_certificate(self, names: Sequence[str] = NAMES) -> None:
         """A new certificate in the files' place, of the same authority."""
         key_file = self.directory / "ca.key"
-        from postreeve.app.authority import Issued
-
         if self.ca_file.exists():
             authority = Issued(self.ca_file.read_bytes(), key_file.read_bytes())
         else:
@@ -136,7 +136,9 @@ class Server:
         facts = self.data_dir / "run" / "server.json"
         command = [*self._wrapper, sys.executable, "-m", "postreeve", "serve", "--config", str(self.config_file)]
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, pass_fds=self._pass_fds
+            )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
