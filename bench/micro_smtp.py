@@ -2,8 +2,9 @@
 
     python bench/micro_smtp.py [rounds]
 
-Prints the best and the median of several rounds, in microseconds per message, for a 4-KB message in the shapes a busy
-client sends it: one reply at a time, pipelined, and in one BDAT.
+Prints the best and the median of several rounds, in microseconds of processor time per message, for a 4-KB message in
+the shapes a busy client sends it: one reply at a time, pipelined, and in one BDAT. The loop that drives the core costs
+a few microseconds of these.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ def session(_core: ServerProtocol) -> None:
 
 def measure(message: Callable[[ServerProtocol], None]) -> float:
     core = greeted()
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(MESSAGES):
         message(core)
-    return (time.perf_counter() - begin) / MESSAGES * 1e6
+    return (time.process_time() - begin) / MESSAGES * 1e6
 
 
 def main() -> None:

@@ -168,6 +168,9 @@ def _offered(parameters: tuple[Parameter, ...], names: set[str]) -> Mapping[str,
     return MappingProxyType({p.keyword: p for p in parameters if p.extension in names})
 
 
+_BINARY_MIME: Final = BodyType.BINARY_MIME
+
+
 def is_binary(parameters: MailParameters) -> bool:
     """True for BODY=BINARYMIME (RFC 3030, section 3)."""
-    return parameters.body is BodyType.BINARY_MIME
+    return parameters.body is _BINARY_MIME

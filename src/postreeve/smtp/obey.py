@@ -40,6 +40,8 @@ NO_MECHANISM: Final = Reply(504, "5.5.4", "unknown authentication mechanism")
 # Looking up a member of an Enum costs more than all else that these settlements do.
 _SENDER: Final = State.SENDER
 _RECIPIENT: Final = State.RECIPIENT
+_CONTENT: Final = State.CONTENT
+_CONTENT_ENDED: Final = Turn.CONTENT_ENDED
 
 _Obey = Callable[[Conversation, str], Event | None]
 
@@ -226,7 +228,7 @@ def _data(talk: Conversation, argument: str) -> Event:
     if talk.spoke_early:
         return talk.refuse_and_close(Verb.DATA, EARLY)
     talk.out.append(GO_AHEAD)
-    talk.state = State.CONTENT
+    talk.state = _CONTENT
     talk.dots = DotReader()
     talk.inspection = Inspection(talk.settings, binary=False)
     return ContentStarted(chunking=False)
@@ -238,7 +240,7 @@ def settle_content(talk: Conversation, reply: Reply) -> None:
     if problem is not None and reply.is_positive:
         raise LocalProtocolError(f"content with a problem was accepted: {problem}")
     talk.say(reply)
-    talk.turn(Turn.CONTENT_ENDED)
+    talk.turn(_CONTENT_ENDED)
 
 
 def _bdat(talk: Conversation, argument: str) -> Event | None:
