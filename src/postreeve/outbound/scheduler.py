@@ -301,7 +301,7 @@ class Scheduler:
         else:
             attempted = await self._attempt_live(lane, holding)
         await self._settler.put(holding, attempted.settlement)
-        if lane.ready:
+        if lane.ready and lane.agents < throttle.concurrency:
             self._crew.dispatch(lane)
 
     async def _attempt_live(self, lane: Lane, holding: Holding) -> Attempted:

@@ -13,7 +13,7 @@ from postreeve.queue.disposition import Action, text_of
 from postreeve.queue.lifetime import Conclusion
 from postreeve.queue.model import Attempt as Story
 from postreeve.queue.model import Claim, RecipientRecord, RecipientState
-from postreeve.queue.outcome import Outcome, stage_of
+from postreeve.queue.outcome import Delivered, Outcome, Stage, stage_of
 from postreeve.queue.step import Judgement
 from postreeve.telemetry.event import (
     MessageSpawned,
@@ -59,6 +59,34 @@ def write_stories(
 
 
 def _of_try(claim: Claim, one_try: Try, judged: dict[int, Judged], told: set[int]) -> Iterator[Story]:
+    groups: dict[tuple[str, str, str], Sequence[int]] = {}
+    if all(isinstance(outcome, Delivered) for outcome in one_try.outcomes):
+        # A thousand recipients accepted with a thousand words are one story, told with the first.
+        told.update(one_try.recipients)
+        reply = judged[one_try.recipients[0]].judgement.disposition.text
+        groups[Stage.FINAL.value, Action.DELIVERED.value, reply] = one_try.recipients
+    else:
+        groups = _by_word(one_try, judged, told)
+    connect = one_try.connect
+    host, address = ("", "") if connect is None else (connect.host, connect.address or connect.socket)
+    destination = claim.recipients[0].destination
+    for (stage, result, reply), indexes in groups.items():
+        yield Story(
+            one_try.at,
+            one_try.seconds,
+            tuple(indexes),
+            destination,
+            host,
+            address,
+            one_try.tls,
+            stage,
+            result,
+            reply,
+            one_try.conversation,
+        )
+
+
+def _by_word(one_try: Try, judged: dict[int, Judged], told: set[int]) -> dict[tuple[str, str, str], Sequence[int]]:
     groups: dict[tuple[str, str, str], list[int]] = {}
     for index, outcome in zip(one_try.recipients, one_try.outcomes, strict=True):
         result, reply = WENT_ON, ""
@@ -68,24 +96,9 @@ def _of_try(claim: Claim, one_try: Try, judged: dict[int, Judged], told: set[int
             told.add(index)
         key = (stage_of(outcome).value, result, reply or text_of(outcome))
         if result == Action.DELIVERED.value:
-            # A thousand recipients accepted with a thousand words are one story, told with the first.
             key = next((known for known in groups if known[1] == result), key)
         groups.setdefault(key, []).append(index)
-    connect = one_try.connect
-    for (stage, result, reply), indexes in groups.items():
-        yield Story(
-            one_try.at,
-            one_try.seconds,
-            tuple(indexes),
-            claim.recipients[0].destination,
-            "" if connect is None else connect.host,
-            "" if connect is None else connect.address or connect.socket,
-            one_try.tls,
-            stage,
-            result,
-            reply,
-            one_try.conversation,
-        )
+    return dict(groups)
 
 
 def _untried(claim: Claim, judged: Sequence[Judged], started: float, now: float) -> Iterator[Story]:

@@ -192,12 +192,14 @@ ROWS: Final[dict[Case, Row]] = {
 
 def judge(outcome: Outcome, context: Context) -> Disposition:
     """What follows from `outcome`: the table and the few rules around it."""
+    if type(outcome) is Delivered:  # nearly all mail, and its row knows no context
+        theirs = outcome.reply.enhanced
+        status = theirs if theirs[:2] == "2." and _STATUS.fullmatch(theirs) else "2.0.0"
+        return Disposition(Action.DELIVERED, status, text_of(outcome))
     row = ROWS[case_of(outcome)]
     action = row.ahead if context.more_hosts else row.last
     status = _status(outcome, row, action)
     match outcome:
-        case Delivered():
-            return Disposition(action, status, text_of(outcome))
         case Refused(stage=Stage.RCPT) if context.others_accepted and is_too_many_recipients(outcome.reply):
             return Disposition(Action.NEXT_TRANSACTION, "4.5.3", text_of(outcome))
         case LookupProblem() if context.is_configured and action is Action.BOUNCED:
@@ -249,10 +251,10 @@ def is_too_many_recipients(reply: Reply) -> bool:
 
 def _status(outcome: Outcome, row: Row, action: Action) -> str:
     """The peer's own enhanced status where it gave one, with the class that our action has."""
-    if not isinstance(outcome, (Refused, Delivered)):
+    if not isinstance(outcome, Refused):
         return row.status
     theirs = outcome.reply.enhanced
-    first = "2" if action is Action.DELIVERED else "5" if action is Action.BOUNCED else "4"
+    first = "5" if action is Action.BOUNCED else "4"
     return first + theirs[1:] if _STATUS.fullmatch(theirs) else row.status
 
 
