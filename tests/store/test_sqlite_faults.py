@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -284,4 +285,78 @@ async def test_damaged_file_is_set_aside_and_what_can_be_read_is_carried_over(tm
     by_ident = {one.ident: one for one in messages}
     for ident in queued:
         assert await content_of(store, ident) == by_ident[ident].content
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_damaged_page_costs_one_message(tmp_path: Path) -> None:
+    told: list[object] = []
+    store = SqliteStore(tmp_path, tell=told.append)
+    await store.open()
+    messages = [message(store, b"<%d>" % n * 7000) for n in range(3)]
+    for one in messages:
+        await store.accept(one)
+    await store.close()
+    octets = bytearray(store.path.read_bytes())
+    # The pages of one message's content point to pages that do not exist.
+    for start in range(0, len(octets), 4096):
+        if b"<1><1>" in octets[start + 4 : start + 12]:
+            octets[start : start + 4] = b"\x7f\xff\xff\x00"
+    store.path.write_bytes(octets)
+    await store.open()
+    claims = await take(store)
+    assert {claim.lease.ident for claim in claims} == {messages[0].ident, messages[2].ident}
+    assert [record.ident for record in await store.quarantined()] == [messages[1].ident]
+    for claim in claims:
+        await store.settle(delivered(claim))
+    assert await store.upcoming() == ()
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_damaged_page_met_in_settling_stops_that_message_alone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    await store.open()
+    messages = [message(store, b"<%d>" % n * 7000) for n in range(3)]
+    for one in messages:
+        await store.accept(one)
+    claims = await take(store)
+    await store.close()
+    octets = bytearray(store.path.read_bytes())
+    for start in range(0, len(octets), 4096):
+        if b"<1><1>" in octets[start + 4 : start + 12]:
+            octets[start : start + 4] = b"\x7f\xff\xff\x00"
+    store.path.write_bytes(octets)
+    spoil(store.path, "UPDATE recipient SET lease = 2000000000000")
+    await store.open()
+    held = [replace(claim, lease=replace(claim.lease, number=2000000000000)) for claim in claims]
+    outcomes = await asyncio.gather(*(store.settle(delivered(claim)) for claim in held), return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["NoneType", "Damaged", "NoneType"]
+    assert await store.upcoming() == ()
+    assert [record.ident for record in await store.quarantined()] == [messages[1].ident]
+    assert store.path.with_suffix(".suspect").exists()
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_suspect_file_is_rebuilt_when_opened(tmp_path: Path) -> None:
+    carried_over, came_back = asyncio.Event(), asyncio.Event()
+    store = SqliteStore(tmp_path, tell=lambda _: carried_over.set())
+    store.watch(came_back.set)
+    await store.open()
+    small, large = message(store), message(store, b"L" * 700_000)
+    await store.accept(small, LeaseTerms(time.time() + 600))
+    await store.accept(large)
+    await store.close()
+    store.path.with_suffix(".suspect").touch()
+    came_back.clear()
+    await store.open()
+    await asyncio.wait_for(carried_over.wait(), 20)
+    await asyncio.wait_for(came_back.wait(), 20)
+    assert await queued_idents(store) == {small.ident, large.ident}
+    assert await content_of(store, large.ident) == large.content
+    assert len(set_aside_files(tmp_path)) == 1
+    await store.close()
+    await store.open()
+    assert len(set_aside_files(tmp_path)) == 1
     await store.close()

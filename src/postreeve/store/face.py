@@ -160,5 +160,6 @@ class Store(Protocol):
         ...
 
     def watch(self, callback: Callable[[], None]) -> None:
-        """`callback` is called (in the event loop) when another process changed the queue."""
+        """`callback` is called (in the event loop) when another process changed the queue, or work came back that
+        nobody settled: a dead owner's leases, messages rescued from a damaged file."""
         ...

@@ -60,7 +60,7 @@ def _change_one(
 def quarantine(connection: sqlite3.Connection, ident: int, problem: str, now: float) -> None:
     """Set a damaged message aside: out of the queue, its rows kept as they are for whoever wants to rescue it.
 
-    Content stays where it is, under the same identifier; a message that is gone meanwhile is left alone.
+    A message that is gone meanwhile is left alone.
     """
     row = connection.execute(
         "SELECT accepted, sender, size, priority, expires, envelope, origin, hex(digest), chunks FROM message"
@@ -79,6 +79,15 @@ def quarantine(connection: sqlite3.Connection, ident: int, problem: str, now: fl
     connection.execute("UPDATE chunk SET message_id = -message_id WHERE message_id = ?", (ident,))
     connection.execute("DELETE FROM recipient WHERE message_id = ?", (ident,))
     connection.execute("DELETE FROM message WHERE id = ?", (ident,))
+
+
+def stop(connection: sqlite3.Connection, ident: int, problem: str, now: float) -> None:
+    """Where even setting aside meets damaged pages: take out the recipients alone, so that nobody claims the message.
+
+    Its other rows stay for the rebuilding of the file.
+    """
+    connection.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, '[]', '[]', NULL)", (ident, problem, now))
+    connection.execute("DELETE FROM recipient WHERE message_id = ?", (ident,))
 
 
 def printable(row: Sequence[object]) -> list[object]:

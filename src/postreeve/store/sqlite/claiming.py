@@ -54,8 +54,9 @@ def renew_leases(connection: sqlite3.Connection, leases: Sequence[Lease], until:
     return tuple(renewed)
 
 
-def release_dead(connection: sqlite3.Connection, after: int, first_number: int, now: float) -> int | None:
-    """Make a slice of a dead owner's leases claimable; returns where the next slice begins, None at the end.
+def release_dead(connection: sqlite3.Connection, after: int, first_number: int, now: float) -> tuple[int | None, int]:
+    """Make a slice of a dead owner's leases claimable; returns where the next slice begins (None at the end), and how
+    many recipients were released.
 
     Only this process may own the file, so that every lease with a number below `first_number` is a dead owner's.
     """
@@ -64,9 +65,9 @@ def release_dead(connection: sqlite3.Connection, after: int, first_number: int, 
         (after, RELEASE_ROWS),
     ).fetchone()
     end = row[0] if row else (1 << 63) - 1
-    connection.execute(
+    released = connection.execute(
         "UPDATE recipient SET lease = 0, due = ? WHERE message_id > ? AND message_id <= ? AND state = 0"
         " AND lease > 0 AND lease < ?",
         (now, after, end, first_number),
-    )
-    return int(row[0]) if row else None
+    ).rowcount
+    return int(row[0]) if row else None, released

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
+from postreeve.store.face import StoreError
+
+
+class Damaged(StoreError):
+    """The queue file is damaged where this operation looked; elsewhere it may be well."""
+
 
 def code_of(error: sqlite3.Error) -> int:
     """The primary result code."""
@@ -11,10 +17,10 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def is_own_fault(error: sqlite3.Error) -> bool:
-    """True when it concerns the operation (a taken identifier, a damaged page it came across), not the whole file."""
+    """True when it concerns the operation (a taken identifier), not the whole file."""
     if isinstance(error, sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError):
         return True
-    return code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
+    return code_of(error) in (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
 
 
 def is_full(error: sqlite3.Error) -> bool:

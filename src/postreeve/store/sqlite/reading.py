@@ -21,6 +21,7 @@ from postreeve.queue.model import (
     Result,
     Upcoming,
 )
+from postreeve.store.sqlite.failure import is_damage
 from postreeve.store.sqlite.rows import (
     RECIPIENT_COLUMNS,
     STATES,
@@ -68,6 +69,25 @@ class Loaded:
 
 def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: int, until: float) -> Loaded:
     """The messages just leased under `number`, with small content."""
+    try:
+        return _load_together(connection, idents, number, until)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+    # One of them lies on a damaged page: find out which.
+    loaded = Loaded()
+    for ident in idents:
+        try:
+            one = _load_together(connection, [ident], number, until)
+        except sqlite3.DatabaseError as error:
+            loaded.damaged.append((ident, f"the queue file is damaged: {error}"))
+        else:
+            loaded.claims += one.claims
+            loaded.damaged += one.damaged
+    return loaded
+
+
+def _load_together(connection: sqlite3.Connection, idents: Sequence[int], number: int, until: float) -> Loaded:
     where = f"IN ({marks(len(idents))})"
     messages = {
         row[0]: row

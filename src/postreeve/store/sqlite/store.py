@@ -28,7 +28,7 @@ from postreeve.store.face import LeaseTerms, Quarantined, Spool, StoreError, Sto
 from postreeve.store.sqlite import changing, finding, reading, salvage
 from postreeve.store.sqlite.arrival import make_arrival
 from postreeve.store.sqlite.claiming import lease_due, renew_leases
-from postreeve.store.sqlite.failure import is_damage
+from postreeve.store.sqlite.failure import Damaged, is_damage
 from postreeve.store.sqlite.ownership import Ownership
 from postreeve.store.sqlite.reader import Reader
 from postreeve.store.sqlite.reserve import RESERVE_OCTETS, Reserve
@@ -65,6 +65,7 @@ class SqliteStore:
         self._node = node
         self._keep_history = keep_history
         self._reserve = Reserve(self.path.with_suffix(".reserve"), reserve_octets)
+        self._suspect = self.path.with_suffix(".suspect")
         self._ownership = Ownership(self.path.with_suffix(".lock"))
         self._tell: Tell = tell or (lambda event: None)
         self._is_owner = False
@@ -94,7 +95,7 @@ class SqliteStore:
             self._reserve if owner else None,
             self._keep_history,
             f"store-{self._node}",
-            lambda state, problem: self._tell(StoreTrouble(state, problem)),
+            self._report,
         )
         try:
             await writer.start()
@@ -110,18 +111,34 @@ class SqliteStore:
         if self._damage is not None:
             self._tasks.add(asyncio.create_task(self._carry_over(writer, *self._damage)))
 
+    def _report(self, state: str, problem: str) -> None:
+        if state == "damaged":
+            if self._suspect.exists():
+                return
+            self._suspect.touch()
+        self._tell(StoreTrouble(state, problem))
+
     def _connect(self) -> sqlite3.Connection:
         """In the writer's thread: the file, its tables, and what this owner must know before it begins."""
-        try:
-            connection = self._open_file()
-        except sqlite3.Error as error:
-            if not self._is_owner or not is_damage(error):
-                raise StoreError(f"{self.path} cannot be opened: {error}") from error
-            self._damage = (salvage.set_aside(self.path), time.time())
-            connection = self._open_file()
-            salvage.note_damage(connection, self._damage[0], str(error), self._damage[1])
+        if self._is_owner and self._suspect.exists():
+            connection = self._begin_anew("found while the server ran")
+        else:
+            try:
+                connection = self._open_file()
+            except sqlite3.Error as error:
+                if not self._is_owner or not is_damage(error):
+                    raise StoreError(f"{self.path} cannot be opened: {error}") from error
+                connection = self._begin_anew(str(error))
         if self._is_owner:
             self._reserve.open()
+        return connection
+
+    def _begin_anew(self, problem: str) -> sqlite3.Connection:
+        """Set the file aside and begin another; `_carry_over` brings what can be read."""
+        self._damage = (salvage.set_aside(self.path), time.time())
+        connection = self._open_file()
+        salvage.note_damage(connection, self._damage[0], problem, self._damage[1])
+        self._suspect.unlink(missing_ok=True)
         return connection
 
     def _open_file(self) -> sqlite3.Connection:
@@ -155,6 +172,9 @@ class SqliteStore:
         finally:
             await rescuer.close()
         await writer.run(salvage.note_rescue, at, count)
+        self._damage = None
+        for callback in self._watchers:
+            callback()
         self._tell(RecordQuarantined("", f"{aside.name}: damaged queue file, {count} messages carried over"))
 
     async def close(self) -> None:
@@ -229,7 +249,12 @@ class SqliteStore:
         """See `face.Store`."""
         check_results(settlement)
         spawned = tuple(make_arrival(message, None, 0, 0.0) for message in settlement.spawned)
-        await self._writing().end(make_ending(settlement, spawned, self._keep_history))
+        try:
+            await self._writing().end(make_ending(settlement, spawned, self._keep_history))
+        except Damaged as error:
+            # Its lease would run out, and it would be delivered again and again.
+            await self._set_aside(settlement.lease.ident, str(error))
+            raise
 
     async def upcoming(self) -> tuple[Upcoming, ...]:
         """See `face.Store`."""
@@ -295,7 +320,10 @@ class SqliteStore:
     async def _set_aside(self, ident: int, problem: str) -> None:
         if not self._is_owner:
             return
-        await self._writing().run(changing.quarantine, ident, problem, time.time())
+        try:
+            await self._writing().run(changing.quarantine, ident, problem, time.time())
+        except Damaged:
+            await self._writing().run(changing.stop, ident, problem, time.time())
         self._tell(RecordQuarantined(to_text(ident), problem))
 
     def _number(self) -> int:

@@ -48,6 +48,7 @@ class Upkeep:
     async def run(self) -> None:
         """Until cancelled. A failing file is the writer's to report, not ours to repeat."""
         with suppress(StoreError):
+            await self._look_for_visitors()
             await self._release_dead()
         for tick in count():
             await asyncio.sleep(TICK_SECONDS)
@@ -59,15 +60,22 @@ class Upkeep:
     async def _release_dead(self) -> None:
         after: int | None = 0
         now = time.time()
+        total = 0
         while after is not None:
-            after = await self._writer.run(release_dead, after, self._first_number, now)
+            after, released = await self._writer.run(release_dead, after, self._first_number, now)
+            total += released
+        if total:
+            self._call_watchers()
 
     async def _look_for_visitors(self) -> None:
         version = await self._writer.run_outside(data_version)
         if self._seen_version is not None and version != self._seen_version:
-            for callback in self._watchers:
-                callback()
+            self._call_watchers()
         self._seen_version = version
+
+    def _call_watchers(self) -> None:
+        for callback in self._watchers:
+            callback()
 
     async def _checkpoint(self) -> None:
         appended = self._writer.appended_octets - self._copied_octets

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from postreeve.store.face import StoreError, StoreFull, StoreUnavailable
 from postreeve.store.sqlite.arrival import CHUNK_OCTETS, Arrival
 from postreeve.store.sqlite.batch import Job, execute, run_outside
-from postreeve.store.sqlite.failure import is_busy, is_full
+from postreeve.store.sqlite.failure import Damaged, is_busy, is_damage, is_full
 from postreeve.store.sqlite.reserve import Reserve
 from postreeve.store.sqlite.schema import checkpoint
 from postreeve.store.sqlite.settling import Ending
@@ -254,6 +254,9 @@ class Writer:
             roll_back(connection)
             if is_full(error):
                 raise Full from error
+            if is_damage(error):
+                self._isolate(connection, jobs, error)
+                return
             trouble = StoreUnavailable(f"the queue file cannot be written: {error}")
             # Somebody else's long transaction is no damage: the next batch may fare better.
             if not is_busy(error):
@@ -263,6 +266,15 @@ class Writer:
         except BaseException as error:
             roll_back(connection)
             fail_all(jobs, error)
+
+    def _isolate(self, connection: sqlite3.Connection, jobs: list[Job], error: sqlite3.Error) -> None:
+        """A damaged page ends the transaction of whoever comes across it: each job gets one of its own."""
+        if len(jobs) > 1:
+            for job in jobs:
+                self._transact(connection, [job])
+            return
+        jobs[0].error = Damaged(f"the queue file is damaged: {error}")
+        self._tell(self._report, "damaged", "the queue file is damaged: it will be rebuilt at the next start")
 
 
 def refuse(jobs: list[Job]) -> list[Job]:
