@@ -92,6 +92,7 @@ def test_states_are_told_to_systemd(tmp_path: Path, is_abstract: bool) -> None:
             assert server.process.wait(35) == 0
 
 
+@pytest.mark.slow
 def test_watchdog_is_not_fed_when_a_worker_hangs(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))

@@ -6,6 +6,8 @@ import smtplib
 import ssl
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ import pytest
 from postreeve.app import configuration
 from postreeve.app.quickstart import make_plan
 from postreeve.app.startup import StartupError
+from tests.lab.server import Server
 
 
 def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     places = ["--config", str(directory / "etc" / "postreeve.toml"), "--data", str(directory / "data")]
+    places += ["--user", "nobody"] if os.geteuid() == 0 else []
     command = [
         sys.executable,
         "-m",
@@ -31,72 +35,68 @@ def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def account() -> None:
-    """As root the files go to the account postreeve, which must be there."""
-    if os.geteuid() == 0:
-        import pwd
-
-        try:
-            pwd.getpwnam("postreeve")
-        except KeyError:
-            pytest.skip("as root this needs the account postreeve (useradd --system --user-group postreeve)")
+def place() -> Iterator[Path]:
+    """A directory that the server's account can reach, as those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="postreeve-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_quickstart_writes_a_configuration_that_is_fine(tmp_path: Path, account: None) -> None:
-    done = run(tmp_path)
+def test_quickstart_writes_a_configuration_that_is_fine(place: Path) -> None:
+    done = run(place)
     assert done.returncode == 0, done.stderr
-    installation = configuration.read(tmp_path / "etc" / "postreeve.toml")
+    installation = configuration.read(place / "etc" / "postreeve.toml")
     assert configuration.check_files(installation) == ()
-    assert installation.data_dir == tmp_path / "data"
+    assert installation.data_dir == place / "data"
     for word in ("MX 10 mail.example.org.", "PTR", "v=spf1", "certificate", "incoming TCP 25", "outgoing TCP 25"):
         assert word in done.stdout
     assert done.stdout.count("   because ") == 8
 
 
-def test_quickstart_password_works(tmp_path: Path, account: None) -> None:
-    report = json.loads(run(tmp_path, "--json").stdout)
-    from tests.lab.server import Server
-
-    config = tmp_path / "etc" / "postreeve.toml"
-    text = config.read_text()
+def test_quickstart_password_works(place: Path) -> None:
+    report = json.loads(run(place, "--json").stdout)
+    config = place / "etc" / "postreeve.toml"
     for port in (25, 465, 587):
-        text = text.replace(f"port = {port}\n", 'port = 0\naddresses = ["127.0.0.1"]\n')
-    server = Server(tmp_path)
-    server.config_file.write_text(text)
-    server.prepare = lambda: None  # type: ignore[method-assign]
-    context = ssl.create_default_context(cafile=str(tmp_path / "data" / "tls" / "certificate.pem"))
+        config.write_text(config.read_text().replace(f"port = {port}\n", 'port = 0\naddresses = ["127.0.0.1"]\n'))
+    server = Server(place, config_file=config)
+    context = ssl.create_default_context(cafile=str(place / "data" / "tls" / "certificate.pem"))
     context.check_hostname = False
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and path.is_relative_to("/tmp/pytest-of-root"):
-            path.chmod(path.stat().st_mode | 0o055)
     with server, smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=context, timeout=20) as client:
         client.login(report["account"], report["password"])
         client.sendmail("jane@example.org", ["info@example.org"], "From: jane@example.org\r\n\r\nhello\r\n")
         server.wait_for_log("event=recipient_delivered")
+        assert len(list((place / "data" / "mail" / "example.org" / "info" / "new").iterdir())) == 1
+
+
+def test_quickstart_keeps_secrets_from_other_accounts(place: Path) -> None:
+    run(place)
+    for name in ("data/tls/key.pem", "data/accounts.db", "etc/postreeve.toml"):
+        assert (place / name).stat().st_mode & 0o007 == 0
+    assert (place / "data").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("name", ["etc/postreeve.toml", "data/tls/key.pem", "data/accounts.db"])
-def test_quickstart_never_overwrites(tmp_path: Path, account: None, name: str) -> None:
-    path = tmp_path / name
+def test_quickstart_never_overwrites(place: Path, name: str) -> None:
+    path = place / name
     path.parent.mkdir(parents=True)
     path.write_text("mine")
-    before = snapshot(tmp_path)
-    done = run(tmp_path)
+    before = snapshot(place)
+    done = run(place)
     assert done.returncode == 1
     assert "is there already (nothing was changed" in done.stderr
     assert str(path.parent) in done.stderr
-    assert snapshot(tmp_path) == before
+    assert snapshot(place) == before
 
 
-def test_quickstart_twice_changes_nothing(tmp_path: Path, account: None) -> None:
-    assert run(tmp_path).returncode == 0
-    before = snapshot(tmp_path)
-    assert run(tmp_path).returncode == 1
-    assert snapshot(tmp_path) == before
+def test_quickstart_twice_changes_nothing(place: Path) -> None:
+    assert run(place).returncode == 0
+    before = snapshot(place)
+    assert run(place).returncode == 1
+    assert snapshot(place) == before
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_quickstart_twice_changes_nothing(tmp_path: Path, account: None) -> None
 )
 def test_quickstart_refuses_names_that_are_none(tmp_path: Path, hostname: str, address: str, words: str) -> None:
     with pytest.raises(StartupError, match=words):
-        make_plan(hostname, address, tmp_path / "x", tmp_path / "y")
+        make_plan(hostname, address, tmp_path / "x", tmp_path / "y", "")

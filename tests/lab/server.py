@@ -55,15 +55,20 @@ class Server:
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
+        config_file: Path | None = None,
     ) -> None:
-        """`wrapper` is put before the command, such as ("strace", "-f", "-o", file)."""
+        """`wrapper` is put before the command, such as ("strace", "-f", "-o", file).
+
+        With `config_file` that file is used as it is; its data directory must be `directory`/data.
+        """
         self.directory = directory
         self.data_dir = directory / "data"
         self.mail_dir = directory / "mail"
         self.ca_file = directory / "ca.pem"
         self.certificate_file = directory / "certificate.pem"
         self.key_file = directory / "key.pem"
-        self.config_file = directory / "postreeve.toml"
+        self.config_file = config_file or directory / "postreeve.toml"
+        self._is_given = config_file is not None
         self.log_file = directory / "server.log"
         self.config = self._with_defaults(dict(config or {}), workers)
         self.process: subprocess.Popen[bytes] | None = None
@@ -111,6 +116,8 @@ class Server:
     def prepare(self) -> None:
         """Write the configuration, and a certificate unless there is one."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self._is_given:
+            return
         if not self.certificate_file.exists():
             self.renew_certificate()
         self.config_file.write_text(to_file(self.config))

@@ -32,6 +32,8 @@ class Plan:
     address: Mailbox
     config_file: Path
     data_dir: Path
+    user: str
+    """The account that the server changes to; "" where it is not started as root."""
 
     @property
     def certificate(self) -> Path:
@@ -62,14 +64,15 @@ class Remaining:
     lines: tuple[str, ...] = ()
 
 
-def make_plan(hostname: str, address: str, config_file: Path, data_dir: Path) -> Plan:
-    """Raises StartupError when the names are no names."""
+def make_plan(hostname: str, address: str, config_file: Path, data_dir: Path, user: str) -> Plan:
+    """Raises StartupError when the names are no names. Without the rights of root nobody else's account is used."""
     host, mailbox = parse_domain(hostname), parse_mailbox(address)
     if host is None or host.is_literal or "." not in host.ascii:
         raise StartupError(f"{hostname!r} is no fully qualified host name", "such as mail.example.org")
     if mailbox is None or mailbox.domain.is_literal or not mailbox.is_ascii:
         raise StartupError(f"{address!r} is no mail address", "such as jane@example.org")
-    return Plan(host, mailbox, config_file.absolute(), data_dir.absolute())
+    own = user if os.geteuid() == 0 else ""
+    return Plan(host, mailbox, config_file.absolute(), data_dir.absolute(), own)
 
 
 def carry_out(plan: Plan) -> Made:
@@ -116,7 +119,6 @@ def _give(plan: Plan, account: Account) -> None:
 def config_text(plan: Plan) -> str:
     """The configuration: three ports, one domain, mail kept in Maildirs, the rest to the world."""
     domain = plan.address.domain.ascii
-    user = "" if os.geteuid() != 0 else "postreeve"
     return f"""\
 # The configuration of postreeve, begun by `postreeve quickstart`.
 # Every setting with its meaning and default: postreeve config default, docs/config.md
@@ -127,7 +129,7 @@ hostname = "{plan.hostname.ascii}"
 # Queue, accounts and keys: what a backup must contain.
 data_dir = {to_toml(str(plan.data_dir))}
 # The account that the server changes to once it has its ports.
-user = "{user}"
+user = {to_toml(plan.user)}
 postmaster = "{plan.address}"
 
 # Made by quickstart so that the server can start; nobody else trusts it. Put the paths of a real certificate here.

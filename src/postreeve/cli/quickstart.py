@@ -16,6 +16,7 @@ Hostname = Annotated[str, typer.Argument(metavar="HOSTNAME", help="The server's 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The first account, such as jane@example.org.")]
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file to write.")]
 DataDir = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data directory to make.")]
+User = Annotated[str, typer.Option("--user", metavar="NAME", help="The account the server runs under.")]
 
 
 def quickstart(
@@ -23,13 +24,14 @@ def quickstart(
     address: Address,
     config: ConfigFile = SYSTEM_FILE,
     data: DataDir = DEFAULT_DATA,
+    user: User = "postreeve",
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented production configuration, make keys and an account, and say what remains to be done.
 
     Nothing that is there is overwritten.
     """
-    made = carry_out(make_plan(hostname, address, config, data))
+    made = carry_out(make_plan(hostname, address, config, data, user))
     if as_json:
         print(json.dumps(_report(made), indent=2))
     else:
