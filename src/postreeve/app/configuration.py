@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from postreeve.app.privilege import group_name
 from postreeve.config.assemble import password_files
 from postreeve.config.lines import Place, find_lines, line_of
 from postreeve.config.loader import load
@@ -43,8 +44,8 @@ def default_dev_directory() -> Path:
     return base / "postreeve" / "dev"
 
 
-def find(given: Path | None) -> Path:
-    """The configuration file: `given`, $POSTREEVE_CONFIG, the system's, or that of the last `serve --dev`.
+def find(given: Path | None, *, is_tool: bool = True) -> Path:
+    """The configuration file: `given`, $POSTREEVE_CONFIG, the system's, or, for tools, that of the last `serve --dev`.
 
     Raises ConfigError when there is none.
     """
@@ -53,7 +54,7 @@ def find(given: Path | None) -> Path:
     named = os.environ.get(ENVIRONMENT)
     if named:
         return Path(named)
-    places = (SYSTEM_FILE, default_dev_directory() / "postreeve.toml")
+    places = (SYSTEM_FILE, *([default_dev_directory() / "postreeve.toml"] if is_tool else []))
     for place in places:
         if os.access(place, os.F_OK):
             return place
@@ -83,7 +84,9 @@ def parse(path: Path, text: str) -> Installation:
         try:
             secrets[file] = Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError) as problem:
-            problems.append(Problem(_naming(loaded, file), 0, f"{file} cannot be read: {_reason(problem)}", ""))
+            place = _naming(loaded, file)
+            line = line_of(find_lines(text), place)
+            problems.append(Problem(path_text(place), line, f"{file} cannot be read: {_reason(problem)}"))
     if problems:
         raise ConfigError(str(path), tuple(problems))
     return Installation(path, text, loaded, secrets)
@@ -105,13 +108,13 @@ def _read_text(path: Path) -> str:
         raise ConfigError(str(path), (Problem("", line, "is not UTF-8", "save the file as UTF-8"),)) from None
 
 
-def _naming(config: Config, file: PurePosixPath) -> str:
+def _naming(config: Config, file: PurePosixPath) -> Place:
     for index, route in enumerate(config.route):
         if route.password_file == file:
-            return f"route[{index + 1}].password_file"
+            return ("route", index, "password_file")
         if route.fallback is not None and route.fallback.password_file == file:
-            return f"route[{index + 1}].fallback.password_file"
-    return ""
+            return ("route", index, "fallback", "password_file")
+    return ()
 
 
 def _reason(problem: OSError | UnicodeDecodeError) -> str:
@@ -131,12 +134,16 @@ def tls_settings(config: Config) -> TlsSettings | None:
 
 
 def check_files(installation: Installation) -> tuple[Problem, ...]:
-    """What is wrong with the files that the configuration names, as the account we run under sees them."""
+    """What is wrong with the files that the configuration names, and with itself, as our account sees it."""
     lines = find_lines(installation.text)
-    return tuple(
+    problems = [
         Problem(path_text(place), line_of(lines, place), problem, hint)
         for place, problem, hint in _file_complaints(installation.config)
-    )
+    ]
+    if not os.access(installation.path, os.R_OK):
+        hint = f"chgrp {group_name()} {installation.path} && chmod 640 {installation.path}"
+        problems.append(Problem("", 0, "the server's account cannot read this file: it could never be reloaded", hint))
+    return tuple(problems)
 
 
 def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str]]:
@@ -147,10 +154,9 @@ def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str]]:
             for finding in loaded:
                 if finding.is_fatal:
                     yield _tls_place(config, finding.path), f"{finding.path}: {finding.problem}", finding.hint
-    for index, route in enumerate(config.route):
-        if route.socket is not None and not Path(route.socket).exists():
-            hint = "the LMTP server makes it; is it running?"
-            yield ("route", index, "socket"), f"{route.socket} does not exist", hint
+    for file in password_files(config):
+        if not os.access(file, os.R_OK):
+            yield _naming(config, file), f"{file} cannot be read", "the server's account must be able to"
     log = config.log.file
     if log is not None and not Path(log).parent.is_dir():
         yield ("log", "file"), f"{log.parent} is no directory", "make it, owned by the server's account"

@@ -31,6 +31,8 @@ class Member:
     started_at: float
     heard_at: float
     is_ready: bool = False
+    problem: str = ""
+    """Why it says that it cannot work."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,6 @@ class _Vacancy:
     """A place that is empty until `due`."""
 
     due: float
-    failures: int
 
 
 class Crew:
@@ -72,13 +73,13 @@ class Crew:
         return max(0.0, min(vacancy.due for vacancy in self._vacancies.values()) - time.monotonic())
 
     def reap(self) -> list[tuple[Member, str]]:
-        """Those that ended since the last call, with how in words. Their places become vacant."""
+        """Those that ended since the last call, with how in words. Their places become vacant; the caller closes their
+        channels, once it has read what they said last."""
         ended = []
         for member in list(self.members.values()):
             pid, status = os.waitpid(member.pid, os.WNOHANG)
             if pid:
                 del self.members[member.index]
-                member.channel.close()
                 self._vacate(member)
                 ended.append((member, _in_words(status)))
         return ended
@@ -124,7 +125,7 @@ class Crew:
         # The first is replaced at once: its connections wait in the backlog.
         pause = 0.0 if failures == 0 else min(_LONGEST_PAUSE_SECONDS, 2.0 ** (failures - 1))
         self._failures[member.index] = failures + 1
-        self._vacancies[member.index] = _Vacancy(now + pause, failures + 1)
+        self._vacancies[member.index] = _Vacancy(now + pause)
 
     def _fork(self, index: int) -> Member:
         ours, theirs = Channel.pair()

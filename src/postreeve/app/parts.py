@@ -56,7 +56,8 @@ class Parts:
         self._tell = tell
         self._listeners: dict[int, Listener] = {}
         """By descriptor of the listening socket."""
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[Listener, asyncio.Task[None]] = {}
+        """Those that a reload removed, until their last session has ended."""
         self._tasks: list[asyncio.Task[None]] = []
         self._stores: list[SqliteStore] = []
         """The first is our own; the others were left behind by workers that are no longer configured."""
@@ -121,10 +122,12 @@ class Parts:
             await self._control.close()
         if self._endpoint is not None:
             await self._endpoint.stop()
-        drains: list[Any] = [listener.drain(seconds) for listener in self._listeners.values()]
+        for task in self._leaving.values():
+            task.cancel()
+        drains: list[Any] = [one.drain(seconds) for one in (*self._listeners.values(), *self._leaving)]
         if self._delivery is not None:
             drains.append(self._delivery.stop(seconds))
-        await asyncio.gather(*drains, *self._leaving, return_exceptions=True)
+        await asyncio.gather(*drains, return_exceptions=True)
         if self._logins is not None:
             self._logins.close()
         for store in self._stores:
@@ -178,9 +181,15 @@ class Parts:
     def _leave(self, listener: Listener) -> None:
         """No new connections; those that are open end in their own time."""
         listener.stop_accepting()
-        task = asyncio.create_task(listener.drain(listener.settings.limits.session_timeout_seconds))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[listener] = asyncio.create_task(self._see_off(listener))
+
+    async def _see_off(self, listener: Listener) -> None:
+        for _ in range(int(listener.settings.limits.session_timeout_seconds) + 1):
+            if not listener.connections:
+                break
+            await asyncio.sleep(1.0)
+        await listener.drain(0.0)
+        del self._leaving[listener]
 
     async def _services(self, listeners: Sequence[ListenerSettings]) -> Services:
         assert self._certificates is not None

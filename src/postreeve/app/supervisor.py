@@ -10,11 +10,13 @@ import dataclasses
 import gc
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +51,7 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
     Raises StartupError or ConfigError, with nothing left running, when it cannot start.
     """
     config = installation.config
+    os.umask(0o077)
     notifier = Notifier()
     passed = take_passed()
     account = find_account(config.user)
@@ -63,6 +66,8 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
         if account is not None:
             drop(account)
         check_access(installation.data_dir)
+        check_access(make_run_directory(installation.data_dir))
+        raise_file_limit()
         problems = check_files(installation)
         if problems:
             raise ConfigError(str(installation.path), problems)
@@ -79,6 +84,22 @@ def worker_count(config: Config) -> int:
 def run_directory(data_dir: Path) -> Path:
     """Where the control sockets and what is known of the running server are."""
     return data_dir / "run"
+
+
+def make_run_directory(data_dir: Path) -> Path:
+    """The same, made if it is missing. Raises StartupError."""
+    path = run_directory(data_dir)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as problem:
+        raise StartupError(f"{path} cannot be made: {problem.strerror}") from None
+    return path
+
+
+def raise_file_limit() -> None:
+    """Every connection needs a descriptor: take as many as we may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @dataclass(slots=True)
@@ -112,11 +133,11 @@ class Supervisor:
         self._stop_at: float | None = None
         self._failure: str | None = None
         self._reload: _Reload | None = None
+        self._reload_again = False
 
     def run(self) -> int:
         """Start, keep running, stop. Returns the exit status."""
         directory = run_directory(self._installation.data_dir)
-        directory.mkdir(mode=0o700, exist_ok=True)
         self._catch_signals()
         # What was imported stays shared between the processes: the collector does not touch it any more.
         gc.collect()
@@ -215,9 +236,13 @@ class Supervisor:
 
     def _reap(self) -> None:
         for member, status in self._crew.reap():
+            self._on_packets(member)  # its last words
+            with suppress(KeyError):
+                self._selector.unregister(member.channel)
+            member.channel.close()
             self._counters.forget_worker(member.index)
             if self._stop_at is None:
-                self._tell(WorkerExited(member.index, status))
+                self._tell(WorkerExited(member.index, f"{status}: {member.problem}" if member.problem else status))
                 if not self._is_started:
                     self._fail(f"worker {member.index} ended before it was ready: {status}")
             if self._reload is not None:
@@ -233,7 +258,8 @@ class Supervisor:
             except BlockingIOError:
                 return
             if received is None:
-                self._selector.unregister(member.channel)
+                with suppress(KeyError):
+                    self._selector.unregister(member.channel)
                 return
             member.heard_at = time.monotonic()
             packet = received[0]
@@ -242,7 +268,8 @@ class Supervisor:
                     member.is_ready = True
                     self._check_started()
                 case "failed":
-                    self._fail(str(packet["problem"]))
+                    member.problem = str(packet["problem"])
+                    self._fail(member.problem)
                 case "reloaded" if self._reload is not None:
                     self._on_reloaded(member, str(packet["problem"]))
                 case _:
@@ -301,6 +328,9 @@ class Supervisor:
 
     def _begin_reload(self) -> None:
         """Read the file anew; what is wrong with it is found out here, before any worker hears of it."""
+        if self._reload is not None:
+            self._reload_again = True
+            return
         self._notifier.reloading()
         try:
             fresh = read(self._installation.path)
@@ -346,6 +376,9 @@ class Supervisor:
                 one.close()
             self._reload = None
             self._end_reload("; ".join(reload.problems))
+            if self._reload_again:
+                self._reload_again = False
+                self._begin_reload()
 
     def _end_reload(self, problem: str) -> None:
         self._last_reload = {"at": time.time(), "problem": problem}

@@ -83,6 +83,9 @@ def _run(program: typer.Typer, arguments: list[str]) -> int:
         # The reader (head, less) has seen enough; Python must not complain about it at exit.
         sys.stdout = None
         return 1
+    except OSError as problem:
+        sys.stderr.write(f"postreeve: {problem.filename or 'error'}: {problem.strerror}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from postreeve.app.configuration import check_files, find, read
+from postreeve.app.privilege import drop, find_account
+from postreeve.app.startup import StartupError
 from postreeve.cli.place import ConfigOption, JsonOption
-from postreeve.config.problem import ConfigError
+from postreeve.config.problem import ConfigError, Problem
 from postreeve.config.reference import default_file, show
 
 app = typer.Typer(help="Check, show or begin the configuration file.", no_args_is_help=True)
@@ -22,9 +24,16 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Name every mistake in the configuration file and in the files it names; exit status 1 if there is one."""
     path = find(config)
     try:
-        problems = check_files(read(path))
+        installation = read(path)
+        # What counts is what the server's account may read.
+        account = find_account(installation.config.user)
+        if account is not None:
+            drop(account)
+        problems = check_files(installation)
     except ConfigError as error:
         problems = error.problems
+    except StartupError as error:
+        problems = (Problem("user", 0, error.problem, error.hint),)
     if as_json:
         report = {"file": str(path), "problems": [dataclasses.asdict(problem) for problem in problems]}
         print(json.dumps(report, indent=2))

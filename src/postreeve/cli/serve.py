@@ -34,4 +34,4 @@ def serve(config: ConfigOption = None, dev: DevOption = False, data: DataOption 
 
         stand = prepare(data)
         raise typer.Exit(run(stand.installation, stand.announce))
-    raise typer.Exit(run(read(find(config))))
+    raise typer.Exit(run(read(find(config, is_tool=False))))
