@@ -176,6 +176,13 @@ def test_server_counts_messages_by_mail_accepted() -> None:
     assert session.codes() == [250, 250, 250, 250, 421]
 
 
+def test_server_counts_recipients_anew_for_each_message() -> None:
+    session = greeted(settings(max_recipients=2))
+    rcpt = b"RCPT TO:<b@example.com>\r\n"
+    session.feed((b"MAIL FROM:<a@example.org>\r\n" + rcpt * 3 + b"BDAT 1 LAST\r\nx") * 2)
+    assert session.codes() == [250, 250, 250, 452, 250] * 2
+
+
 @pytest.mark.parametrize("keyword", ["SIZE 1000", "PIPELINING", "AUTH PLAIN LOGIN", "LIMITS RCPTMAX=7 MAILMAX=3"])
 def test_server_announces(keyword: str) -> None:
     session = begin(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from postreeve.mail.reply import Reply
-from postreeve.smtp.event import NEED_DATA, Closed, Connected, Event, Mail, Recipient, Refused, WrongProtocol
+from postreeve.smtp.event import NEED_DATA, Closed, Connected, Event, Hello, Mail, Recipient, Refused, WrongProtocol
 from postreeve.smtp.order import State
 from postreeve.smtp.server import ServerProtocol
 from postreeve.smtp.settings import AuthOffer, TlsOffer
@@ -162,6 +162,24 @@ def test_starttls_refuses_octets_that_came_before_the_220() -> None:
     assert isinstance(core.next_event(), Refused)
     assert isinstance(core.next_event(), Closed)
     assert core.data_to_send() == b""
+
+
+def test_starttls_with_octets_behind_it_is_never_told() -> None:
+    """One segment, STARTTLS and more: the session is not even asked."""
+    session = play_starttls([b"STARTTLS\r\n" + INJECTION])
+    assert [type(event) for event in session.events] == [Refused, Closed]
+    assert session.codes() == [554]
+
+
+def test_starttls_forgets_the_client() -> None:
+    """RFC 3207, section 4.2: inside TLS the first EHLO is a first EHLO, and what was offered changes."""
+    session = greeted(settings(TlsOffer.REQUIRED, AuthOffer.OPTIONAL, auth_without_tls=True))
+    session.feed(b"STARTTLS\r\n")
+    session.start_tls()
+    session.events.clear()
+    session.feed(b"EHLO client.example.org\r\n")
+    assert session.events == [Hello("client.example.org", extended=True)]
+    assert b"STARTTLS" not in session.written.split(b"go ahead")[1]
 
 
 def test_starttls_answers_nothing_but_the_handshake() -> None:
