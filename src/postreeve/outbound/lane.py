@@ -6,9 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
 
 from postreeve.queue.model import Claim, Lease
 from postreeve.queue.throttle import Throttle
+
+FIRST_BATCH: Final = 25
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +98,7 @@ class Lane:
         "_numbers",
         "_ready",
         "agents",
+        "batch",
         "destination",
         "due",
         "is_claiming",
@@ -116,7 +120,10 @@ class Lane:
         self.is_claiming = False
         self.is_waiting = False
         """In the scheduler's line for a free agent."""
+        self.batch = FIRST_BATCH
+        """How many messages to claim next time: more while claims come back full."""
         self.turns = 0
+        """Claims begun since the store was last asked."""
         self.used_at = 0.0
         self._ready: list[tuple[int, int, Holding]] = []
         self._numbers = count()

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from postreeve.outbound.agenda import Agenda
 from postreeve.outbound.crew import Crew
 from postreeve.outbound.deliver import Attempted
-from postreeve.outbound.lane import Holding, Holdings, Lane
+from postreeve.outbound.lane import FIRST_BATCH, Holding, Holdings, Lane
 from postreeve.outbound.lease import Leases
 from postreeve.outbound.settler import Settled, Settler
 from postreeve.queue.model import Claim, RecipientState, Settlement
@@ -34,11 +34,13 @@ LANE_READY: Final = 1_000
 """Claims in hand for one destination beyond which acceptance keeps its leases."""
 MOST_HELD: Final = 2_000
 MOST_HELD_OCTETS: Final = 64 << 20
-BATCH: Final = 50
-"""Messages claimed at once."""
-FRESH_TURNS: Final = 8
+LARGEST_BATCH: Final = 200
+"""Messages claimed at once; a claim waits for the disk like a commit, so a long queue is fetched in large pieces."""
+FRESH_TURNS: Final = 100
 """After so many claims in hand those waiting in the store have their turn."""
 DOWN_SECONDS: Final = 5.0
+SETTLE_SECONDS: Final = 5.0
+"""What a shutdown allows at least for writing down how the last attempts ended."""
 
 
 class Delivers(Protocol):
@@ -154,6 +156,8 @@ class Scheduler:
 
     async def drain(self, timeout_seconds: float = 30.0) -> None:
         """Begin nothing new, finish what is under way for so long, give the rest back to the store, end `run`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_seconds
         self._is_stopping = True
         self._changed.set()
         self._crew.dismiss_idle()
@@ -167,7 +171,7 @@ class Scheduler:
             if late:
                 await asyncio.wait(late)
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout_at(max(until, loop.time() + SETTLE_SECONDS)):
                 await self._settler.flush()
         self._finished.set()
 
@@ -249,9 +253,11 @@ class Scheduler:
 
     async def _next(self, lane: Lane) -> Holding | None:
         """The next claim to try, from those in hand or from the store."""
-        lane.turns += 1
-        if lane.due and not lane.is_claiming and lane.turns % FRESH_TURNS == 0:
-            await self._claim(lane)
+        if lane.due and not lane.is_claiming:
+            # Fetched while others still work on what is in hand.
+            lane.turns += 1
+            if lane.ready < lane.batch // 2 or (lane.turns >= FRESH_TURNS and lane.ready < LANE_READY):
+                await self._claim(lane)
         while not self._is_idle():
             holding = lane.pop()
             if holding is not None:
@@ -266,7 +272,9 @@ class Scheduler:
 
     async def _claim(self, lane: Lane) -> None:
         priority = max(lane.due)
-        limit = BATCH if self._holdings.count < MOST_HELD else 1
+        has_room = self._holdings.count < MOST_HELD and self._holdings.octets < MOST_HELD_OCTETS
+        limit = lane.batch if has_room else 1
+        lane.turns = 0
         lane.is_claiming = True
         try:
             now, terms = self._clocks.wall(), self._leases.terms()
@@ -279,6 +287,9 @@ class Scheduler:
         if len(claims) < limit:
             lane.due.discard(priority)
             self._agenda.mark_dirty()
+            lane.batch = FIRST_BATCH
+        else:
+            lane.batch = min(LARGEST_BATCH, lane.batch * 2)
         for claim in claims:
             if self._holdings.overlaps(claim):
                 self._release(Holding(claim, claim.lease))

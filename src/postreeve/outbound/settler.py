@@ -15,7 +15,7 @@ from postreeve.outbound.lane import Holding
 from postreeve.queue.model import Settlement
 from postreeve.store.face import LeaseLost, Store, StoreError, StoreFull
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 MOST_WAITING: Final = 512
 _FULL_TRIES: Final = 30
 
