@@ -88,10 +88,10 @@ class Parts:
 
     async def _open_stores(self) -> None:
         """Our queue file, which must open, and orphans, which are reported when they do not."""
-        directory = self._installation.data_dir
+        directory, queue = self._installation.data_dir, self._installation.config.queue
         orphans = [node for node in find_nodes(directory) if node >= self._count and node % self._count == self._index]
         for node in (self._index, *orphans):
-            store = SqliteStore(directory, node, tell=self._tell)
+            store = SqliteStore(directory, node, queue.history > 0, tell=self._tell, is_synchronous=queue.synchronous)
             try:
                 await store.open()
             except StoreError as problem:

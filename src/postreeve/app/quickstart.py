@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Final
 
 from postreeve.app.accounts import FILE_NAME, open_accounts
@@ -118,25 +119,35 @@ def _give(plan: Plan, account: Account) -> None:
 
 def config_text(plan: Plan) -> str:
     """The configuration: three ports, one domain, mail kept in Maildirs, the rest to the world."""
-    domain = plan.address.domain.ascii
-    return f"""\
+    return _TEMPLATE.substitute(
+        hostname=plan.hostname.ascii,
+        data_dir=to_toml(str(plan.data_dir)),
+        user=to_toml(plan.user),
+        address=to_toml(str(plan.address)),
+        certificate=to_toml(str(plan.certificate)),
+        key=to_toml(str(plan.key)),
+        domain=plan.address.domain.ascii,
+    )
+
+
+_TEMPLATE: Final = Template("""\
 # The configuration of postreeve, begun by `postreeve quickstart`.
 # Every setting with its meaning and default: postreeve config default, docs/config.md
 # After a change: postreeve config check && systemctl reload postreeve
 
 # The name in the greeting, in EHLO and in Received. Its A and AAAA records lead here, and the PTR records back.
-hostname = "{plan.hostname.ascii}"
+hostname = "$hostname"
 # Queue, accounts and keys: what a backup must contain.
-data_dir = {to_toml(str(plan.data_dir))}
+data_dir = $data_dir
 # The account that the server changes to once it has its ports.
-user = {to_toml(plan.user)}
-postmaster = "{plan.address}"
+user = $user
+postmaster = $address
 
 # Made by quickstart so that the server can start; nobody else trusts it. Put the paths of a real certificate here.
 # The files are watched: a renewed certificate is taken up by itself.
 [tls]
-certificate = {to_toml(str(plan.certificate))}
-key = {to_toml(str(plan.key))}
+certificate = $certificate
+key = $key
 
 # Other servers bring mail for our domains here. No login, and TLS for those who can (RFC 3207).
 [[listener]]
@@ -161,24 +172,24 @@ tls = "required"
 
 # Mail for these domains is taken from anybody.
 [[domain]]
-name = "{domain}"
-recipients = "any"    # or the local parts that exist: ["{plan.address.local}", "info"]; postmaster always does
+name = "$domain"
+recipients = "any"    # or the local parts that exist: ["info"]; postmaster always does
 
 # Where it is kept: a Maildir for each recipient. For Dovecot: via = "lmtp" and socket = "/run/dovecot/lmtp".
 [[route]]
 name = "local"
-domains = ["{domain}"]
+domains = ["$domain"]
 via = "maildir"
-path = "{{data_dir}}/mail/{{domain}}/{{local}}"
+path = "{data_dir}/mail/{domain}/{local}"
 
 # All other mail goes to the MX hosts of its domain. On a network that blocks port 25: via = "smarthost" with host,
 # port, username and password_file, or keep this and add a fallback, which takes over when the direct way fails:
-# fallback = {{ host = "smtp.provider.example", port = 465, tls = "implicit", username = "…", password_file = "…" }}
+# fallback = { host = "smtp.provider.example", port = 465, tls = "implicit", username = "…", password_file = "…" }
 [[route]]
 name = "world"
 domains = ["*"]
 via = "mx"
-"""
+""")
 
 
 def remaining(plan: Plan) -> tuple[Remaining, ...]:

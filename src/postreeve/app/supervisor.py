@@ -10,7 +10,6 @@ import dataclasses
 import gc
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -23,14 +22,12 @@ from typing import Any, Final
 
 from postreeve import __version__
 from postreeve.app import worker
-from postreeve.app.binding import Bound, bind_all, take_passed
+from postreeve.app.binding import Bound, bind_all
 from postreeve.app.channel import Channel
 from postreeve.app.configuration import Installation, check_files, read
 from postreeve.app.crew import HEARTBEAT_SECONDS, Crew, Member
-from postreeve.app.lock import DirectoryLock
 from postreeve.app.log import Log
 from postreeve.app.notify import Notifier
-from postreeve.app.privilege import check_access, drop, find_account, prepare_directory
 from postreeve.app.startup import StartupError
 from postreeve.config.assemble import listener_settings
 from postreeve.config.model import Config
@@ -45,61 +42,9 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1,
 Announce = Callable[[tuple[Bound, ...]], None]
 
 
-def serve(installation: Installation, announce: Announce = lambda bound: None) -> int:
-    """Run the server until it is told to stop; returns the exit status. `announce` is called once all accept.
-
-    Raises StartupError or ConfigError, with nothing left running, when it cannot start.
-    """
-    config = installation.config
-    os.umask(0o077)
-    notifier = Notifier()
-    passed = take_passed()
-    account = find_account(config.user)
-    prepare_directory(installation.data_dir, account)
-    lock = DirectoryLock(installation.data_dir)
-    lock.acquire()
-    try:
-        if account is not None:
-            lock.give_to(account.uid, account.gid)
-        count = worker_count(config)
-        bound = bind_all([listener_settings(config, one) for one in config.listener], count, passed)
-        if account is not None:
-            drop(account)
-        check_access(installation.data_dir)
-        check_access(make_run_directory(installation.data_dir))
-        raise_file_limit()
-        problems = check_files(installation)
-        if problems:
-            raise ConfigError(str(installation.path), problems)
-        return Supervisor(installation, bound, count, notifier, announce).run()
-    finally:
-        lock.release()
-
-
-def worker_count(config: Config) -> int:
-    """How many workers: as configured, or one per core that we may use."""
-    return config.workers or len(os.sched_getaffinity(0))
-
-
 def run_directory(data_dir: Path) -> Path:
     """Where the control sockets and what is known of the running server are."""
     return data_dir / "run"
-
-
-def make_run_directory(data_dir: Path) -> Path:
-    """The same, made if it is missing. Raises StartupError."""
-    path = run_directory(data_dir)
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as problem:
-        raise StartupError(f"{path} cannot be made: {problem.strerror}") from None
-    return path
-
-
-def raise_file_limit() -> None:
-    """Every connection needs a descriptor: take as many as we may have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ def serve(config: ConfigOption = None, dev: DevOption = False, data: DataOption 
     if dev and config is not None:
         raise typer.BadParameter("--dev makes its own configuration", param_hint="--config")
     from postreeve.app.configuration import find, read
-    from postreeve.app.supervisor import serve as run
+    from postreeve.app.launch import serve as run
 
     if dev:
         from postreeve.app.dev import prepare

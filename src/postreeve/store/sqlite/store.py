@@ -60,10 +60,13 @@ class SqliteStore:
         keep_history: bool = True,
         reserve_octets: int = RESERVE_OCTETS,
         tell: Tell | None = None,
+        is_synchronous: bool = True,
     ) -> None:
+        """Without `is_synchronous` nothing waits for stable storage and the promises are void: for throw-away data."""
         self.path = directory / f"queue-{node}.db"
         self._node = node
         self._keep_history = keep_history
+        self._is_synchronous = is_synchronous
         self._reserve = Reserve(self.path.with_suffix(".reserve"), reserve_octets)
         self._suspect = self.path.with_suffix(".suspect")
         self._ownership = Ownership(self.path.with_suffix(".lock"))
@@ -144,6 +147,8 @@ class SqliteStore:
     def _open_file(self) -> sqlite3.Connection:
         connection = connect(self.path, is_owner=self._is_owner)
         try:
+            if not self._is_synchronous:
+                connection.execute("PRAGMA synchronous = OFF")
             prepare(connection, self.path)
             if self._is_owner:
                 epoch = read_meta(connection, "epoch") + 1
