@@ -17,8 +17,8 @@ def render() -> str:
     """The page: the diagram, then the table."""
     return f"""# The states of an SMTP conversation
 
-Drawn from `src/postreeve/smtp/order.py` by `make docs`; the theory stands there. A command that leaves the state as it
-is has no arrow.
+Drawn from `src/postreeve/smtp/order.py` by `python tools/states.py`; the theory stands there. A command that leaves
+the state as it is has no arrow.
 
 ```mermaid
 {order.draw()}
@@ -38,7 +38,7 @@ def main() -> int:
     if parser.parse_args().check:
         is_current = PAGE.exists() and PAGE.read_text("utf-8") == render()
         if not is_current:
-            print("docs/smtp-states.md is not up to date: make docs", file=sys.stderr)
+            print("docs/smtp-states.md is not up to date: python tools/states.py", file=sys.stderr)
         return 0 if is_current else 1
     PAGE.write_text(render(), "utf-8")
     return 0

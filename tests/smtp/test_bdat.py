@@ -35,7 +35,23 @@ def test_parse_chunk(argument: str, size: int, is_last: bool) -> None:
 
 @pytest.mark.parametrize(
     "argument",
-    ["", "-1", "+5", "0x10", "1e3", "1.0", "LAST", "1 FIRST", "1 LAST LAST", "1,LAST", "٣", "²", "1_000", "9" * 21],
+    [
+        "",
+        "-1",
+        "+5",
+        "0x10",
+        "1e3",
+        "1.0",
+        "LAST",
+        "1 FIRST",
+        "1 LAST LAST",
+        "1,LAST",
+        "٣",
+        "²",
+        "1_000",
+        "1 LA\u017fT",
+        "9" * 21,
+    ],
 )
 def test_parse_chunk_refuses(argument: str) -> None:
     assert parse_chunk(argument) is None

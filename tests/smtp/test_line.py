@@ -51,6 +51,7 @@ def test_find_line_begins_where_it_is_told() -> None:
         (b"ANY OTHER", Command(Verb.UNKNOWN, "OTHER", "ANY")),
         (b"any other", Command(Verb.UNKNOWN, "other", "ANY")),
         (b"{0.__init__} x", Command(Verb.UNKNOWN, "x", "")),
+        ("R\u017fET".encode(), Command(Verb.UNKNOWN, "", "")),
         (b"A" * 17, Command(Verb.UNKNOWN, "", "")),
         ("NÖÖP".encode(), Command(Verb.UNKNOWN, "", "")),
     ],

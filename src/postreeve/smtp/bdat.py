@@ -30,7 +30,7 @@ class Chunk:
 def parse_chunk(argument: str) -> Chunk | None:
     """The chunk that BDAT's argument announces; None where it announces none (signs, hexadecimal, no number at all)."""
     size, _, marker = argument.partition(" ")
-    if not (size.isascii() and size.isdigit()) or len(size.lstrip("0")) > MAX_DIGITS:
+    if not argument.isascii() or not size.isdigit() or len(size.lstrip("0")) > MAX_DIGITS:
         return None
     marker = marker.strip(" ").upper()
     if marker not in ("", "LAST"):

@@ -38,7 +38,8 @@ def parse_command(line: bytes) -> Command | Reply:
     if not text.isprintable() and _CONTROL.search(text):
         return NOT_TEXT
     word, _, argument = text.partition(" ")
-    verb = _VERBS.get(word) or _VERBS.get(word.upper())
+    # Folding the case of other letters makes ASCII of some: the long s becomes an S.
+    verb = _VERBS.get(word) or (_VERBS.get(word.upper()) if word.isascii() else None)
     if verb is None:
         return Command(Verb.UNKNOWN, argument, word.upper() if _NAMEABLE.fullmatch(word) else "")
     return Command(verb, argument.strip(" "), verb)

@@ -100,6 +100,8 @@ def _fields(known: Mapping[str, Parameter], text: str, terms: Terms) -> dict[str
         parameter = known.get(keyword)
         if parameter is None:
             return Reply(555, "5.5.4", f"parameter {keyword[:32]} is not recognised or not offered here")
+        if value is not None and not value.isascii() and keyword != "ORCPT":
+            return BAD_PARAMETERS
         if parameter.field in fields:
             return TWICE
         parsed = parameter.parse(value, terms)

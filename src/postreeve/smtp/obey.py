@@ -141,7 +141,7 @@ def _settle_starttls(talk: Conversation, reply: Reply) -> None:
 def _auth(talk: Conversation, argument: str) -> Event | None:
     """RFC 4954, section 4: "AUTH" SP mechanism [SP initial-response]; "=" is an empty initial response."""
     mechanism, _, initial = argument.partition(" ")
-    talk.mechanism = mechanism.upper()
+    talk.mechanism = mechanism.upper() if mechanism.isascii() else ""
     talk.exchange = sasl.begin(talk.mechanism)
     if talk.exchange is None:
         return talk.refuse(Verb.AUTH, NO_MECHANISM)
@@ -187,7 +187,7 @@ def _mail(talk: Conversation, argument: str) -> Event:
 
 
 def _settle_mail(talk: Conversation, reply: Reply) -> None:
-    talk.say(reply)
+    talk.out.append(reply.to_bytes())
     if reply.is_positive:
         talk.state = _SENDER
         talk.messages += 1
@@ -207,7 +207,7 @@ def _rcpt(talk: Conversation, argument: str) -> Event:
 
 
 def _settle_rcpt(talk: Conversation, reply: Reply) -> None:
-    talk.say(reply)
+    talk.out.append(reply.to_bytes())
     if reply.is_positive:
         talk.state = _RECIPIENT
         talk.recipients += 1
