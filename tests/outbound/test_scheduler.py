@@ -26,7 +26,7 @@ from postreeve.queue.model import (
 from postreeve.queue.outcome import ConnectFailed, ConnectProblem, Outcome, Refused, Stage
 from postreeve.queue.settings import DeliverySettings, QueueSettings, RouteSettings, Smarthost
 from postreeve.queue.step import Connect
-from postreeve.store.face import LeaseLost, LeaseTerms, StoreFull, StoreUnavailable
+from postreeve.store.face import LeaseLost, LeaseTerms, StoreError, StoreFull, StoreUnavailable
 from postreeve.store.memory import MemoryStore
 from postreeve.telemetry.event import (
     DestinationChanged,
@@ -197,7 +197,7 @@ def test_mail_from_another_process_is_found_when_told() -> None:
         async with yard.open():
             await until(lambda: yard.counting.asked == 1)
             await yard.put("bob@example.net")
-            yard.scheduler.wake()
+            yard.pass_time(0.2)
             await until(lambda: yard.delivered() == 1)
 
     _run(main)
@@ -246,12 +246,10 @@ def test_retries_come_when_due_without_asking_again() -> None:
             await until(lambda: len(yard.told(RecipientDeferred)) == 1 and yard.scheduler.held == 0)
             (deferred,) = yard.told(RecipientDeferred)
             assert isinstance(deferred, RecipientDeferred)
-            yard.clock.now = deferred.due - 1
-            yard.scheduler.wake()
+            yard.pass_time(deferred.due - 1 - yard.clock())
             await until(lambda: yard.counting.asked == 2)
             assert yard.delivered() == 0
-            yard.clock.now = deferred.due + 1
-            yard.scheduler.wake()
+            yard.pass_time(2)
             await until(lambda: yard.delivered() == 1)
 
     _run(main)
@@ -496,56 +494,67 @@ def test_a_bug_defers_the_message_and_is_told() -> None:
 
 
 @pytest.mark.parametrize("operation", ["claim", "upcoming", "settle", "renew"])
-def test_nothing_is_attempted_while_the_store_is_unavailable(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [StoreUnavailable("input/output error"), StoreFull("no space left")], ids=str)
+def test_nothing_is_attempted_while_the_store_fails(
+    operation: str, problem: StoreError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("postreeve.outbound.scheduler.DOWN_SECONDS", 0.02)
 
     def trouble(asked: str) -> None:
         if asked == operation:
-            raise StoreUnavailable("input/output error")
+            raise problem
 
     async def main() -> None:
         yard = Yard()
+        yard.scheduler._settler._pause = 0.02
         await yard.store.open()
         yard.counting.trouble = trouble
         async with yard.open():
             if operation == "renew":
-                await yard.put("bob@example.net")
-                (claim,) = await yard.accept(yard.message("carol@example.net"), lease=5.0)
+                (claim,) = await yard.accept(yard.message("bob@example.net"), lease=5.0)
                 yard.scheduler.offer([claim])
             elif operation == "settle":
                 await yard.offer("bob@example.net")
             else:
                 await yard.put("bob@example.net")
-            yard.scheduler.wake()
-            await until(lambda: len(yard.told(StoreTrouble)) >= 1)
-            first = yard.told(StoreTrouble)[0]
-            assert isinstance(first, StoreTrouble)
-            assert first.state == "unavailable"
-            assert not yard.scheduler.has_room() or yard.told(StoreTrouble)[-1].state == "recovered"  # type: ignore[attr-defined]
+            await until(lambda: len(yard.told(StoreTrouble)) == 1)
+            sent = len(yard.network.sent)
+            assert sent == (1 if operation == "settle" else 0)
+            await yard.put("carol@example.net")
+            for _ in range(5):
+                yard.pass_time(2.0)
+                await asyncio.sleep(0.03)
+                if operation in ("settle", "upcoming"):
+                    assert not yard.scheduler.has_room()
+                    assert len(yard.network.sent) == sent
             yard.counting.trouble = lambda asked: None
+            for _ in range(50):
+                yard.pass_time(2.0)
+                await asyncio.sleep(0.03)
+                if yard.told(StoreTrouble)[-1].state == "recovered":  # type: ignore[attr-defined]
+                    break
             yard.pass_time(LEASE + 60)
-            await until(lambda: yard.told(StoreTrouble)[-1].state == "recovered")  # type: ignore[attr-defined]
-            yard.pass_time(LEASE + 60)
-            await until(lambda: yard.delivered() >= 1 and yard.scheduler.held == 0)
+            await until(lambda: yard.delivered() == 2 and yard.scheduler.held == 0)
+            assert await yard.states() == []
+        assert len(yard.network.sent) == 2
 
     _run(main)
 
 
-def test_settling_waits_for_room_on_the_disk() -> None:
+def test_drain_does_not_wait_for_a_store_that_fails_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postreeve.outbound.scheduler.SETTLE_SECONDS", 0.05)
+
     async def main() -> None:
         yard = Yard()
-        yard.scheduler._settler._pause = 0.0
-        refusals = iter([True] * 5)
 
         def trouble(asked: str) -> None:
-            if asked == "settle" and next(refusals, False):
-                raise StoreFull("no space left on device")
+            if asked == "settle":
+                raise StoreUnavailable("input/output error")
 
         yard.counting.trouble = trouble
-        async with yard.open():
+        async with yard.open(drain_seconds=0.05):
             await yard.offer("bob@example.net")
-            await until(lambda: yard.scheduler.held == 0)
-            assert await yard.states() == []
+            await until(lambda: yard.delivered() == 1)
         assert len(yard.network.sent) == 1
 
     _run(main)
@@ -578,7 +587,6 @@ def test_a_jump_of_the_clock_neither_expires_nor_forgets_mail(jump: float) -> No
             yard.clock.now += jump
             if jump < 0:
                 await yard.store.change(QueueFilter(), Change.RETRY, yard.clock())
-            yard.scheduler.wake()
             for _ in range(10):
                 if yard.delivered():
                     break

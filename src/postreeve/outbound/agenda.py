@@ -10,6 +10,8 @@ from postreeve.queue.model import Upcoming
 
 REFRESH_SECONDS: Final = 30.0
 DIRTY_REFRESH_SECONDS: Final = 1.0
+URGENT_SHARE: Final = 0.1
+"""Of the pause between two questions, when somebody says that there is news."""
 _MOST_SHARE: Final = 20.0
 """Asking takes at most one part in so many of the time, however many destinations there are."""
 
@@ -18,12 +20,13 @@ class Agenda:
     """Hints are the earliest due time known per destination and priority. `now` is the wall clock where due times are
     meant, the steady one where it is about asking again."""
 
-    __slots__ = ("_heap", "_hints", "_is_dirty", "_pause", "_refreshed_at")
+    __slots__ = ("_heap", "_hints", "_is_dirty", "_is_urgent", "_pause", "_refreshed_at")
 
     def __init__(self) -> None:
         self._hints: dict[tuple[str, int], float] = {}
         self._heap: list[tuple[float, str, int]] = []
         self._is_dirty = True
+        self._is_urgent = False
         self._pause = DIRTY_REFRESH_SECONDS
         self._refreshed_at = -REFRESH_SECONDS
 
@@ -33,17 +36,20 @@ class Agenda:
 
     def ask_now(self) -> None:
         """The store does know more."""
-        self._is_dirty = True
-        self._refreshed_at = -REFRESH_SECONDS
+        self._is_dirty = self._is_urgent = True
 
     def is_stale(self, now: float) -> bool:
         """True when the store should be asked."""
         age = now - self._refreshed_at
-        return age >= REFRESH_SECONDS or (self._is_dirty and age >= self._pause)
+        return age >= REFRESH_SECONDS or (self._is_dirty and age >= self._least_pause)
+
+    @property
+    def _least_pause(self) -> float:
+        return self._pause * URGENT_SHARE if self._is_urgent else self._pause
 
     def begin_refresh(self) -> None:
         """The store is asked; what becomes dirty from now on stays so."""
-        self._is_dirty = False
+        self._is_dirty = self._is_urgent = False
 
     def refresh(self, upcoming: Iterable[Upcoming], started: float, now: float) -> None:
         """What the store said."""
@@ -79,5 +85,5 @@ class Agenda:
     def pause_seconds(self, now: float | None) -> float:
         """How long there is nothing to do; None when what is due cannot be begun anyway."""
         if now is None or not self._heap:
-            return self._pause
-        return max(0.01, min(self._pause, self._heap[0][0] - now))
+            return self._least_pause
+        return max(0.01, min(self._least_pause, self._heap[0][0] - now))

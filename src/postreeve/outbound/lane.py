@@ -22,7 +22,6 @@ class Holding:
     lease: Lease
     is_lost: bool = False
     """The lease is somebody else's, or an operator changed the recipients: not to be begun any more."""
-    is_begun: bool = False
 
     @property
     def destination(self) -> str:

@@ -22,7 +22,7 @@ from postreeve.outbound.crew import Crew
 from postreeve.outbound.deliver import Attempted
 from postreeve.outbound.lane import FIRST_BATCH, Holding, Holdings, Lane
 from postreeve.outbound.lease import Leases
-from postreeve.outbound.settler import Settled, Settler
+from postreeve.outbound.settler import Settler
 from postreeve.queue.model import Claim, RecipientState, Settlement
 from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.settings import DeliverySettings
@@ -87,7 +87,7 @@ class Scheduler:
         self._holdings = Holdings()
         self._leases = Leases(store, self._holdings, clocks.wall, lease_seconds, self._fall)
         self._crew = Crew(settings, clocks.steady, self._serve_next, self._is_idle, self._start_due)
-        self._settler = Settler(store, self._settled)
+        self._settler = Settler(store, self._settled, self._fall)
         self._changed = asyncio.Event()
         self._finished = asyncio.Event()
         self._is_down = False
@@ -180,6 +180,7 @@ class Scheduler:
         return self._is_stopping or self._is_down
 
     def _fall(self, problem: str) -> None:
+        self._agenda.mark_dirty()
         if not self._is_down:
             self._is_down = True
             self._tell(StoreTrouble("unavailable", problem))
@@ -227,10 +228,16 @@ class Scheduler:
         self._agenda.refresh(upcoming, started, self._clocks.steady())
         self._crew.forget_idle()
         if self._is_down:
-            self._is_down = False
-            self._tell(StoreTrouble("recovered", "the queue can be read again"))
-            for lane in self._crew.lanes():
-                self._crew.dispatch(lane)
+            self._rise()
+
+    def _rise(self) -> None:
+        if self._settler.failing:
+            self._agenda.mark_dirty()
+            return
+        self._is_down = False
+        self._tell(StoreTrouble("recovered", "the queue can be read and written again"))
+        for lane in self._crew.lanes():
+            self._crew.dispatch(lane)
 
     def _start_due(self) -> None:
         if self._is_idle() or not self._crew.has_slot():
@@ -345,11 +352,9 @@ class Scheduler:
             self._tell(InternalError("attempt", "", traceback.format_exc()))
             return await self._deliverer.fail(holding.claim, type(error).__name__)
 
-    def _settled(self, holding: Holding, settlement: Settlement, result: Settled, problem: str) -> None:
+    def _settled(self, holding: Holding, settlement: Settlement, is_written: bool) -> None:
         self._holdings.remove(holding)
-        if result is Settled.FAILED:
-            self._fall(problem)
-        if result is not Settled.DONE:
+        if not is_written:
             return
         for one in settlement.results:
             if one.state is RecipientState.QUEUED:

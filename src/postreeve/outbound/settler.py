@@ -1,6 +1,8 @@
 """Settles in the background, so that a connection goes on with the next message while the disk works.
 
-Bounded: when too many settlements are under way, whoever brings the next one waits.
+Bounded: when too many settlements are under way, whoever brings the next one waits. A settlement that the store cannot
+write is kept and tried again, for what was delivered must not be delivered again; meanwhile `failing` is not 0 and
+nothing new is to be attempted.
 """
 
 from __future__ import annotations
@@ -8,26 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Final
 
 from postreeve.outbound.lane import Holding
 from postreeve.queue.model import Settlement
-from postreeve.store.face import LeaseLost, Store, StoreError, StoreFull
+from postreeve.store.face import LeaseLost, Store, StoreError
 
 AT_ONCE: Final = 256
 MOST_WAITING: Final = 512
-_FULL_TRIES: Final = 30
-
-
-class Settled(Enum):
-    """How a settlement ended."""
-
-    DONE = "done"
-    LOST = "lost"
-    """The lease was no longer ours: nothing was written."""
-    FAILED = "failed"
-    """The store could not write it: the lease runs out and the recipients are tried again."""
+PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +28,29 @@ class _Item:
 
 
 class Settler:
-    """`done` is called in the event loop for each settlement, with what became of it and the trouble, if any."""
+    """`done` is called in the event loop for each settlement: True when it is written, False when the lease was lost.
 
-    __slots__ = ("_done", "_pause", "_queue", "_store", "_tasks")
+    `fell` is called with the store's words when it cannot write.
+    """
+
+    __slots__ = ("_done", "_fell", "_pause", "_queue", "_store", "_tasks", "failing")
 
     def __init__(
-        self, store: Store, done: Callable[[Holding, Settlement, Settled, str], None], pause_seconds: float = 1.0
+        self,
+        store: Store,
+        done: Callable[[Holding, Settlement, bool], None],
+        fell: Callable[[str], None],
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
-        """`pause_seconds` is waited before a settlement is tried again that found the disk full."""
+        """`pause_seconds` is waited before a settlement is tried again."""
         self._store = store
         self._done = done
+        self._fell = fell
         self._pause = pause_seconds
         self._queue: asyncio.Queue[_Item] = asyncio.Queue(MOST_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
+        self.failing = 0
+        """Settlements that the store could not write when last asked."""
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Begin; the group owns the tasks."""
@@ -79,25 +80,32 @@ class Settler:
     async def _work(self) -> None:
         while True:
             item = await self._queue.get()
-            settlement = item.settlement
-            if settlement.lease is not item.holding.lease:
-                settlement = replace(settlement, lease=item.holding.lease)
-            result, problem = await self._settle(settlement)
-            self._done(item.holding, settlement, result, problem)
+            is_written = await self._settle(item)
+            self._done(item.holding, item.settlement, is_written)
             self._queue.task_done()
 
-    async def _settle(self, settlement: Settlement) -> tuple[Settled, str]:
-        problem = ""
-        for _ in range(_FULL_TRIES):
-            try:
-                await self._store.settle(settlement)
-            except LeaseLost:
-                return Settled.LOST, ""
-            except StoreFull as error:
-                problem = str(error)
+    async def _settle(self, item: _Item) -> bool:
+        try:
+            return await self._try(item)
+        except StoreError as error:
+            self._fell(str(error))
+        self.failing += 1
+        try:
+            while True:
                 await asyncio.sleep(self._pause)
-            except StoreError as error:
-                return Settled.FAILED, str(error)
-            else:
-                return Settled.DONE, ""
-        return Settled.FAILED, problem
+                try:
+                    return await self._try(item)
+                except StoreError as error:
+                    self._fell(str(error))
+        finally:
+            self.failing -= 1
+
+    async def _try(self, item: _Item) -> bool:
+        settlement, lease = item.settlement, item.holding.lease
+        if settlement.lease is not lease:
+            settlement = replace(settlement, lease=lease)
+        try:
+            await self._store.settle(settlement)
+        except LeaseLost:
+            return False
+        return True
