@@ -35,15 +35,20 @@ def full_backlog() -> tuple[list[socket.socket], int]:
 async def test_connect_uses_the_source_address() -> None:
     server, port = await listen()
     peers: list[str] = []
+    lost = asyncio.Event()
 
     class Ours(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             peers.append(transport.get_extra_info("sockname")[0])
             transport.close()
 
+        def connection_lost(self, error: Exception | None) -> None:
+            lost.set()
+
     made = await connect(["127.0.0.1"], port, Ours, timeout_seconds=5, source=Source(ipv4="127.0.0.5"))
     assert isinstance(made, Ours)
     assert peers == ["127.0.0.5"]
+    await lost.wait()
     server.close()
 
 

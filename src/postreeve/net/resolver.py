@@ -33,6 +33,7 @@ from postreeve.net.hosts import HOSTS_FILE, HostsFile
 
 _MAX_RECORDS: Final = 256
 _EDNS_OCTETS: Final = 1_232
+_GRACE_SECONDS: Final = 0.1
 
 Record = TypeVar("Record")
 
@@ -131,6 +132,9 @@ class NetResolver:
     async def close(self) -> None:
         """Give up what is under way; those who wait for it get LookupFailed."""
         tasks = list(self._under_way.values())
+        if tasks:
+            # A socket that is just being made would be lost by a cancellation, and uvloop waits for it when it closes.
+            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
