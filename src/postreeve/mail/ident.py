@@ -14,6 +14,7 @@ from typing import Final
 
 EPOCH_SECONDS: Final = 1_577_836_800
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)} | {"o": 0, "i": 1, "l": 1}
 TEXT_LENGTH: Final = 13
 
@@ -45,7 +46,16 @@ def node_of(ident: int) -> int:
 
 def to_text(ident: int) -> str:
     """The 13-character form of `ident`."""
-    return "".join([_ALPHABET[(ident >> shift) & 31] for shift in range(60, -1, -5)])
+    pairs = _PAIRS
+    return (
+        _ALPHABET[(ident >> 60) & 31]
+        + pairs[(ident >> 50) & 1023]
+        + pairs[(ident >> 40) & 1023]
+        + pairs[(ident >> 30) & 1023]
+        + pairs[(ident >> 20) & 1023]
+        + pairs[(ident >> 10) & 1023]
+        + pairs[ident & 1023]
+    )
 
 
 def from_text(text: str) -> int | None:
