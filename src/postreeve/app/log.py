@@ -36,6 +36,7 @@ class Log:
         "_format",
         "_gathered",
         "_is_file",
+        "_is_retrying",
         "_later",
         "_minimum",
         "_octets",
@@ -58,6 +59,7 @@ class Log:
         self._path: Path | None = None
         self._socket: socket.socket | None = None
         self._is_file = False
+        self._is_retrying = False
         self.change(table)
 
     def change(self, table: LogTable) -> None:
@@ -109,13 +111,20 @@ class Log:
                 self._waiting.appendleft(rest)
                 self._octets += len(rest)
                 break
-        if self._waiting and self._later is not None:
-            self._later(RETRY_SECONDS, self.flush)
+        if self._waiting and self._later is not None and not self._is_retrying:
+            self._is_retrying = True
+            self._later(RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._is_retrying = False
+        self.flush()
 
     def close(self) -> None:
         """Write what is left, as far as it is taken."""
         self._later = None
         self.flush()
+        if self._socket is not None:
+            self._socket.close()
         if self._path is not None:
             os.close(self._descriptor)
 
@@ -126,6 +135,8 @@ class Log:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         if self._path is not None:
             os.close(self._descriptor)
+        if self._socket is not None:
+            self._socket.close()
         self._descriptor = descriptor
         mode = os.fstat(descriptor).st_mode
         self._is_file = stat.S_ISREG(mode)
