@@ -164,11 +164,23 @@ def draw_metrics() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"commands.md": draw_commands, "events.md": draw_events, "metrics.md": draw_metrics}
+def draw_config() -> str:
+    """docs/config.md."""
+    from postreeve.config.reference import reference
+
+    return reference()
+
+
+PAGES = {
+    "commands.md": draw_commands,
+    "config.md": draw_config,
+    "events.md": draw_events,
+    "metrics.md": draw_metrics,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw docs/commands.md, docs/events.md and docs/metrics.md.")
+    parser = argparse.ArgumentParser(description="Draw the pages of docs/ that the program itself knows.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is not up to date")
     check = parser.parse_args().check
     stale = []

@@ -109,7 +109,7 @@ def reference() -> str:
         'time is a number of seconds or text such as `"30s"`, `"1h20m"`, `"5d"`. A path is relative to the directory of',
         "the file. In messages about the file `listener[2]` is the second `[[listener]]`.",
         "",
-        "Drawn from the program's own model; not edited by hand.",
+        "Drawn by `make docs` from the program's own model; not edited by hand.",
         "",
     ]
     for title, text, table in _tables(Config, ()):
