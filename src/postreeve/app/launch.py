@@ -7,6 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
+from postreeve.app.accounts import open_accounts
 from postreeve.app.binding import bind_all, take_passed
 from postreeve.app.configuration import Installation, check_files
 from postreeve.app.lock import DirectoryLock
@@ -42,6 +43,8 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
         check_access(installation.data_dir)
         check_access(make_run_directory(installation.data_dir))
         raise_file_limit()
+        with open_accounts(installation.data_dir):
+            pass  # made before the workers open it at the same moment
         problems = check_files(installation)
         if problems:
             raise ConfigError(str(installation.path), problems)

@@ -127,11 +127,14 @@ class SqliteAccounts:
 
     def _prepare(self) -> None:
         run = self._connection.execute
-        run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         (version,) = run("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise StoreError(f"{self._path} has schema version {version}, this postreeve knows version {VERSION}")
+        if version == VERSION:
+            # Nothing is written then: several workers open the file at the same moment.
+            return
+        run("PRAGMA journal_mode = WAL")
         run(
             "CREATE TABLE IF NOT EXISTS account (key TEXT PRIMARY KEY, name TEXT NOT NULL, password_hash TEXT NOT NULL,"
             " disabled INTEGER NOT NULL, send_as TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL)"
