@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ from postreeve.app.accounts import ensure
 from postreeve.queue.model import QueueFilter, QueueStats
 from postreeve.store.shards import open_visitors
 from tests.faults.ledger import ACCOUNT, DOMAINS, Client, Door, Ledger
+from tests.faults.sink import MARK
 from tests.lab.server import Server
 
 PAGE: Final = 1000
@@ -117,3 +120,38 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+async def queued_idents(data_dir: Path) -> set[str]:
+    """Our identifiers of all messages in the queue, whose content is read and verified."""
+    queue = await open_visitors(data_dir)
+    found: set[str] = set()
+    try:
+        for summary in await queue.find(QueueFilter(), PAGE):
+            content = b"".join([piece async for piece in queue.content(summary.ident)])
+            original = content[content.index(MARK) + len(MARK) :]
+            found.add(original[: original.index(b"\r\n")].decode("ascii"))
+    finally:
+        await queue.close()
+    return found
+
+
+def integrity(data_dir: Path) -> list[str]:
+    """What SQLite finds wrong with the queue files."""
+    problems = []
+    for path in sorted(data_dir.glob("queue-*.db")):
+        with closing(sqlite3.connect(path)) as connection:
+            problems += [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    return problems
+
+
+def assert_no_traceback(log: str) -> None:
+    """Trouble may be told, a surprise may not happen."""
+    at = log.find("Traceback")
+    assert at < 0, log[max(0, at - 1000) : at + 3000]
+    assert "event=internal_error" not in log
+
+
+def has_queued(data_dir: Path, ident: str) -> bool:
+    """True when our message `ident` is in the queue, whole."""
+    return ident in asyncio.run(queued_idents(data_dir))

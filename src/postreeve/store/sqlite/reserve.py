@@ -1,8 +1,8 @@
 """A file that keeps some room on the disk, so that queued mail still leaves a full one.
 
 Removing a message needs room too: its pages go through the write-ahead log, and the log starts over only when all of it
-has been copied into the file. So the reserve is larger than the log may become. When the disk is full the reserve is
-given up and new messages are refused, until there is room to have the reserve again.
+has been copied into the file. So the reserve is larger than the log may become; on a small disk both are smaller. When
+the disk is full the reserve is given up and new messages are refused, until there is room to have the reserve again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 RESERVE_OCTETS: Final = 64 << 20
+_SMALL_DISK_PARTS: Final = 16
+"""Of a small disk the reserve of one queue file is one part in so many."""
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -27,8 +29,15 @@ class Reserve:
         self.is_spent = False
         """True while new messages are refused for want of room."""
 
+    @property
+    def log_octets(self) -> int:
+        """How long the log may become, so that its copy finds room where the reserve was."""
+        return self._octets // 4 * 3
+
     def open(self) -> None:
         """Take the room, or begin with the reserve spent."""
+        disk = os.statvfs(self._path.parent)
+        self._octets = min(self._octets, disk.f_blocks * disk.f_frsize // _SMALL_DISK_PARTS)
         if not self._allocate():
             self.spend()
 

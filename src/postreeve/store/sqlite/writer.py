@@ -30,7 +30,7 @@ ROOM: Final = 2048
 BATCH_OCTETS: Final = 32 * 1024
 """What a batch adds to the log beside its content: the pages of its indexes, each once."""
 LONGEST_LOG_OCTETS: Final = 48 << 20
-"""Where the writer stops to checkpoint although commits wait: less than the reserve that must hold the log's copy."""
+"""Where a writer without a reserve stops to checkpoint although commits wait; see `Reserve.log_octets`."""
 
 
 class Full(Exception):
@@ -182,6 +182,7 @@ class Writer:
 
     def _serve(self, connection: sqlite3.Connection) -> None:
         is_ending = False
+        longest_log = LONGEST_LOG_OCTETS if self._reserve is None else self._reserve.log_octets
         while not is_ending:
             gathered = self._jobs.get()
             jobs: list[Job] = []
@@ -201,7 +202,7 @@ class Writer:
                 except BaseException as error:  # our own mistake: nobody may wait for ever because of it
                     fail_all(batch, error)
                 self._tell(self._resolve, batch)
-            if self.appended_octets - self._copied_octets > LONGEST_LOG_OCTETS:
+            if self.appended_octets - self._copied_octets > longest_log:
                 self._checkpoint(connection)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
