@@ -363,3 +363,13 @@ def test_pipe_talks_to_a_real_server(authority: Authority, tmp_path: Path) -> No
 def test_renegotiation_is_refused(contexts: ServerContexts) -> None:
     assert contexts.default.options & ssl.OP_NO_RENEGOTIATION
     assert contexts.default.options & ssl.OP_NO_COMPRESSION
+
+
+def test_pipe_tells_a_client_that_waits_for_a_greeting_from_a_slow_one(contexts: ServerContexts) -> None:
+    silent, slow = (TlsPipe(contexts.default, server_side=True) for _ in range(2))
+    slow.receive(b"\x16\x03\x01")
+    assert "STARTTLS on port 587" in silent.timed_out().hint
+    with pytest.raises(TlsProblem) as closed:
+        silent.receive_eof()
+    assert "STARTTLS on port 587" in closed.value.hint
+    assert "slow" in slow.timed_out().hint

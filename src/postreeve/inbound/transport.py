@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
-from postreeve.net.tls import TlsInfo, TlsPipe, TlsProblem, TlsTrouble
+from postreeve.net.tls import TlsInfo, TlsPipe, TlsProblem
 from postreeve.smtp.event import Need
 from postreeve.smtp.proxy import ProxyHeader, ProxyProblem, ProxyReader
 
@@ -209,8 +209,8 @@ class Connection:
             if self.phase is Phase.TALK and not self._unsent:
                 self.talker.deadline_passed(now)
                 return
-            if self.phase is Phase.HANDSHAKE:
-                self.talker.tls_failed(_slow_handshake())
+            if self.phase is Phase.HANDSHAKE and self._tls is not None:
+                self.talker.tls_failed(self._tls.timed_out())
         self.abort("timeout")
 
     def _send(self, data: bytes) -> None:
@@ -358,9 +358,3 @@ class Connection:
         if self.talker is not None:
             self.talker.connection_lost(self.reason)
         self._on_closed(self)
-
-
-def _slow_handshake() -> TlsProblem:
-    return TlsProblem(
-        TlsTrouble.CLOSED, "the TLS handshake took too long", "the client is slow, or only holds the port"
-    )

@@ -122,6 +122,14 @@ class TlsPipe:
             where = "after" if self.handshake_done else "during"
             raise TlsProblem(TlsTrouble.CLOSED, f"connection closed {where} the TLS handshake", self._closed_hint())
 
+    def timed_out(self) -> TlsProblem:
+        """What to tell of a handshake that took too long."""
+        if self._first or not self._object.server_side:
+            return TlsProblem(
+                TlsTrouble.CLOSED, "the TLS handshake took too long", "the peer is slow, or only holds on"
+            )
+        return TlsProblem(TlsTrouble.CLOSED, "the client said nothing", _SILENT_HINT)
+
     def send(self, plaintext: bytes | bytearray | memoryview) -> None:
         """Encrypt; the result is in `outgoing()`. Only after the handshake. Raises TlsProblem."""
         if not plaintext:
@@ -208,6 +216,8 @@ class TlsPipe:
     def _closed_hint(self) -> str:
         if self.handshake_done:
             return "the last words may be missing"
+        if self._object.server_side and not self._first:
+            return _SILENT_HINT
         if self._object.server_side:
             return "the client gave up: it may distrust the certificate, or only have probed the port"
         return "the server gave up: it may expect STARTTLS on this port, or want another TLS version"
@@ -225,6 +235,10 @@ def _chain(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     return tuple(certificate.public_bytes(2) for certificate in inner.get_unverified_chain() or ())
 
 
+_SILENT_HINT: Final = (
+    "the client waited for a greeting in plaintext: set it to TLS from the first octet here, or to STARTTLS on "
+    "port 587; or it only probed the port"
+)
 _PEER_DISTRUSTS: Final = (
     "alert unknown ca",
     "alert bad certificate",
