@@ -1,11 +1,13 @@
 """`serve --dev`: what it prints can be pasted, and does what it says."""
 
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,13 +55,16 @@ def stop(dev: Dev) -> int:
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    for port in PORTS.values():
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                pytest.skip(f"somebody listens on port {port} of this machine")
-    one = start(tmp_path_factory.mktemp("dev with a space"))
-    yield one
-    assert stop(one) == 0
+    # The ports are fixed: tests that run side by side take turns.
+    with (Path(tempfile.gettempdir()) / "postreeve-dev-ports.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for port in PORTS.values():
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    pytest.skip(f"somebody listens on port {port} of this machine")
+        one = start(tmp_path_factory.mktemp("dev with a space"))
+        yield one
+        assert stop(one) == 0
 
 
 def paste(line: str) -> None:

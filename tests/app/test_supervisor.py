@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -301,6 +302,8 @@ def test_stop_finishes_the_message_in_hand(server: Server) -> None:
     until(lambda: "event=server_stopping" in server.log())
     time.sleep(0.5)
     assert server.process.poll() is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
     busy.send(b"second half\r\n.\r\n")
     assert busy.getreply()[0] == 250
     assert server.process.wait(30) == 0
@@ -337,3 +340,54 @@ def test_stop_with_many_idle_sessions_says_nothing_alarming(tmp_path: Path) -> N
             assert client.recv(512).startswith(b"421 ")
             client.close()
         assert not [line for line in one.log().splitlines() if "level=error" in line or "Traceback" in line]
+
+
+# --- operating ------------------------------------------------------------------------------------------------------
+
+
+def test_log_file_is_opened_anew_by_all_processes_on_sigusr1(tmp_path: Path) -> None:
+    log = tmp_path / "mail.log"
+    with Server(tmp_path, {"log": {"file": str(log)}}, workers=2) as one:
+        log.rename(tmp_path / "mail.log.1")
+        one.signal(signal.SIGUSR1)
+        until(log.exists)
+        for _ in range(10):
+            send(one.port("mx"))
+        until(lambda: log.read_text().count("event=recipient_delivered") == 10)
+        assert "message_accepted" not in (tmp_path / "mail.log.1").read_text()
+
+
+def test_reloads_in_a_hurry_all_come_to_an_end(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as one:
+        for _ in range(20):
+            one.signal(signal.SIGHUP)
+        assert one.reload({"limits": {"max_message": "1MiB"}}).endswith("problem=")
+        until(lambda: _announced_size(one.port("mx")) == "1048576")
+
+
+def _announced_size(port: int) -> str:
+    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        client.ehlo()
+        return client.esmtp_features["size"]
+
+
+def test_metrics_are_those_of_all_workers_and_outlive_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Server(tmp_path, {"metrics": {"listen": f"127.0.0.1:{port}"}}, workers=2) as one:
+        for _ in range(20):
+            send(one.port("mx"))
+        until(lambda: _counter(port, 'postreeve_messages_accepted_total{listener="mx"}') == 20)
+        first = one.worker_pids()[0]
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(one.worker_pids()) == 2 and first not in one.worker_pids())
+        until(lambda: _counter(port, "postreeve_worker_exits_total") == 1)
+
+
+def _counter(port: int, name: str) -> float:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return -1.0
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)

@@ -68,6 +68,8 @@ class Parts:
         self._control: ControlServer | None = None
         self._endpoint: MetricsServer | None = None
         self._started_at = time.time()
+        self.counted_elsewhere: Snapshot = {}
+        """What the supervisor has counted; only the first worker is told."""
 
     async def start(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
         """Open everything, then accept. Raises PostreeveError or OSError when something cannot be opened."""
@@ -113,6 +115,11 @@ class Parts:
         await self._show_metrics(before)
         await self._listen(sockets)
         return ""
+
+    def stop_accepting(self) -> None:
+        """No new connections; the listening sockets may be closed."""
+        for listener in self._listeners.values():
+            listener.stop_accepting()
 
     async def stop(self, seconds: float) -> None:
         """Finish the messages in hand, then close everything; takes `seconds` and a little more at most."""
@@ -240,7 +247,8 @@ class Parts:
         assert self._delivery is not None
         with suppress(StoreError):
             self._metrics.set_queue(await self._delivery.stats(), time.time())
-        return {"snapshot": self._metrics.snapshot() | measure_process(self._index, self._started_at)}
+        counts = merge([self._metrics.snapshot(), self.counted_elsewhere])
+        return {"snapshot": counts | measure_process(self._index, self._started_at)}
 
     async def _wake(self, request: Mapping[str, Any]) -> Answer:
         assert self._delivery is not None

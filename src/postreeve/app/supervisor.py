@@ -6,7 +6,6 @@ those that die, and passes on what the operator wants.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -34,6 +33,7 @@ from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
 from postreeve.telemetry.event import ConfigReloaded, ServerStarted, ServerStopping, TelemetryEvent, WorkerExited
+from postreeve.telemetry.metric import Metrics
 
 STOP_SECONDS: Final = 30.0
 _KILL_AFTER_SECONDS: Final = STOP_SECONDS - 2.0
@@ -68,6 +68,7 @@ class Supervisor:
         self._notifier = notifier
         self._announce = announce
         self._log = Log(installation.config.log, time.time)
+        self._metrics = Metrics()
         self._counters = SharedCounters(workers=count)
         self._crew = Crew(count, self._work)
         self._selector = selectors.DefaultSelector()
@@ -113,11 +114,15 @@ class Supervisor:
         self._selector.register(self._signalled, selectors.EVENT_READ, None)
 
     def _tell(self, event: TelemetryEvent) -> None:
-        """Log it, and let the first worker count it: its metrics are the server's."""
         self._log.tell(event)
+        self._metrics.tell(event)
+        self._share_counts()
+
+    def _share_counts(self) -> None:
+        """The first worker shows our counts with its own; it may be a new one, so it always gets all."""
         first = self._crew.members.get(0)
         if first is not None:
-            first.channel.send({"do": "count", "event": type(event).__name__, "fields": dataclasses.asdict(event)})
+            first.channel.send({"do": "count"}, json.dumps(self._metrics.snapshot()))
 
     def _work(self, index: int, channel: Channel) -> int:
         """In the new process: let go of what is the supervisor's, then be a worker."""
@@ -211,6 +216,7 @@ class Supervisor:
             match packet.get("said"):
                 case "ready":
                     member.is_ready = True
+                    self._share_counts()
                     self._check_started()
                 case "failed":
                     member.problem = str(packet["problem"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import json
 import signal
 import socket
 import time
@@ -23,7 +24,6 @@ from postreeve.app.parts import Parts
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
 from postreeve.mail.error import PostreeveError
-from postreeve.telemetry import event
 from postreeve.telemetry.event import InternalError, TelemetryEvent
 from postreeve.telemetry.metric import Metrics
 
@@ -94,6 +94,10 @@ class Worker:
         heart = asyncio.create_task(self._beat())
         await self._stopping.wait()
         heart.cancel()
+        # Who comes now is refused at once and tries another host, instead of waiting for a server that is leaving.
+        self._parts.stop_accepting()
+        for one in self._sockets.values():
+            one.close()
         await self._parts.stop(DRAIN_SECONDS)
         loop.remove_reader(self._channel.fileno())
         return 0
@@ -129,7 +133,7 @@ class Worker:
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 case "count":
-                    self._metrics.tell(getattr(event, str(packet["event"]))(**packet["fields"]))
+                    self._parts.counted_elsewhere = json.loads(text)
                 case _:
                     pass
 
