@@ -1,6 +1,7 @@
 """A real server: started, reloaded, robbed of its workers, stopped."""
 
 import os
+import pty
 import pwd
 import shutil
 import signal
@@ -340,6 +341,23 @@ def test_stop_with_many_idle_sessions_says_nothing_alarming(tmp_path: Path) -> N
             assert client.recv(512).startswith(b"421 ")
             client.close()
         assert not [line for line in one.log().splitlines() if "level=error" in line or "Traceback" in line]
+
+
+def test_stop_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    one = Server(tmp_path)
+    one.prepare()
+    command = [sys.executable, "-m", "postreeve", "serve", "--config", str(one.config_file)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, command)
+    try:
+        until((one.data_dir / "run" / "server.json").exists)
+        # SIGHUP from anybody else reloads.
+        os.kill(pid, signal.SIGHUP)
+        until(lambda: one.facts()["last_reload"] is not None)
+    finally:
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 # --- operating ------------------------------------------------------------------------------------------------------

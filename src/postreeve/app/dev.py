@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,8 +38,9 @@ class Stand:
 
     def announce(self, bound: tuple[Bound, ...]) -> None:
         """Print how to try it, on standard output; the log goes to standard error."""
-        sys.stdout.write(introduction(self.directory, self.has_ipv6))
-        sys.stdout.flush()
+        with suppress(OSError):  # nobody may be reading
+            sys.stdout.write(introduction(self.directory, self.has_ipv6))
+            sys.stdout.flush()
 
 
 def prepare(directory: Path | None) -> Stand:
@@ -142,7 +145,7 @@ def introduction(directory: Path, has_ipv6: bool) -> str:
         f"s.sendmail('{_FROM}', ['{_TO}'], m); s.quit()"
     )
     where = "127.0.0.1 and ::1" if has_ipv6 else "127.0.0.1; ::1 is not there: IPv6 is switched off on this machine"
-    queue = "postreeve queue list"
+    queue = f"{_program()} queue list"
     if directory != default_dev_directory():
         queue += f" --config {shlex.quote(str(directory / 'postreeve.toml'))}"
     return f"""
@@ -164,6 +167,14 @@ What is still on its way: {queue}
 Everything is kept in {directory}; end with Ctrl-C
 
 """
+
+
+def _program() -> str:
+    """How this program is called from a shell: it may be in an environment of its own."""
+    if shutil.which("postreeve"):
+        return "postreeve"
+    script = Path(sys.executable).with_name("postreeve")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m postreeve"
 
 
 def _quote(code: str) -> str:

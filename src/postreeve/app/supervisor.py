@@ -73,6 +73,7 @@ class Supervisor:
         self._crew = Crew(count, self._work)
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._signalled = socket.socketpair()
+        self._has_terminal = os.isatty(0)
         self._is_started = False
         self._started_at = time.time()
         self._last_reload: dict[str, Any] | None = None
@@ -178,11 +179,24 @@ class Supervisor:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self._stop("SIGTERM" if signal.SIGTERM in numbers else "SIGINT")
         if signal.SIGHUP in numbers and self._stop_at is None:
-            self._begin_reload()
+            if self._is_terminal_gone():
+                self._stop("the terminal is gone")
+            else:
+                self._begin_reload()
         if signal.SIGUSR1 in numbers or signal.SIGHUP in numbers:
             self._log.reopen()
             for member in self._crew.members.values():
                 member.channel.send({"do": "reopen"})
+
+    def _is_terminal_gone(self) -> bool:
+        """True when this SIGHUP is the kernel's: the terminal that we were started from was closed."""
+        if not self._has_terminal:
+            return False
+        try:
+            os.tcgetpgrp(0)
+        except OSError:
+            return True
+        return False
 
     def _reap(self) -> None:
         for member, status in self._crew.reap():
