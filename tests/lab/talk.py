@@ -124,7 +124,7 @@ class Talk:
         return self.reply()
 
     def bdat(self, content: bytes, chunk: int = 0) -> str:
-        """The content through BDAT (RFC 3030) in pieces of `chunk` octets; returns the last reply."""
+        """The content through BDAT (RFC 3030) in pieces of `chunk` octets; returns the last or the first bad reply."""
         chunk = chunk or max(len(content), 1)
         starts = range(0, max(len(content), 1), chunk)
         reply = ""
@@ -133,7 +133,8 @@ class Talk:
             last = b" LAST" if start + chunk >= len(content) else b""
             self.send(b"BDAT %d%b\r\n%b" % (len(piece), last, piece))
             reply = self.reply()
-            assert last or reply.startswith("250 "), reply
+            if not reply.startswith("250 "):
+                break
         return reply
 
     def rest(self) -> str:
