@@ -21,6 +21,7 @@ iproute2             ip
 libsasl2-modules     /usr/share/doc/libsasl2-modules
 msmtp                msmtp
 nftables             nft
+nmap                 nmap
 nodejs               node
 npm                  npm
 openssl              openssl

@@ -33,11 +33,12 @@ class Talk:
         *,
         tls: ssl.SSLContext | None = None,
         source: str = "",
+        source_port: int = 0,
         server_name: str = "mail.example.org",
         seconds: float = 20.0,
     ) -> None:
         """With `tls`: from the first octet. `source` is the address to come from."""
-        origin = (source, 0) if source else None
+        origin = (source, source_port) if source else None
         self.socket: socket.socket = socket.create_connection((HOST, port), seconds, origin)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""

@@ -49,6 +49,7 @@ PEERS: dict[str, Peer] = {
         probe=("unshare", "--net", "--mount", "true"), why="needs the right to make namespaces", is_installable=False
     ),
     "nft": Peer(("nft",), apt=("nftables",)),
+    "nmap": Peer(("nmap",), files=("/usr/share/nmap/scripts/smtp-open-relay.nse",), apt=("nmap",)),
     "node": Peer(("node",), apt=("nodejs",)),
     "nodemailer": Peer(
         ("node",), files=(str(NODE_MODULES / "nodemailer/package.json"),), apt=("npm",), npm="nodemailer"

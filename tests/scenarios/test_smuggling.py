@@ -99,13 +99,15 @@ def test_receiver_below_can_be_smuggled_to(tmp_path: Path, sequences: dict[str, 
     server = make_server(tmp_path)
     server.prepare()
     files = (server.certificate_file, server.key_file)
-    with Postfix(tmp_path / "postfix", *files, smtpd_forbid_bare_newline="no") as postfix:
-        with Talk(postfix.port) as talk:
-            talk.hello()
-            talk.envelope("alice@example.org", "bob@example.com")
-            assert talk.ask("DATA").startswith("354 ")
-            talk.send(FIRST % b"x" + sequences["LF.CRLF"] + SECOND % b"victim" + b"\r\n.\r\n")
-            postfix.wait_for_messages(2)
+    with (
+        Postfix(tmp_path / "postfix", *files, smtpd_forbid_bare_newline="no") as postfix,
+        Talk(postfix.port) as talk,
+    ):
+        talk.hello()
+        talk.envelope("alice@example.org", "bob@example.com")
+        assert talk.ask("DATA").startswith("354 ")
+        talk.send(FIRST % b"x" + sequences["LF.CRLF"] + SECOND % b"victim" + b"\r\n.\r\n")
+        postfix.wait_for_messages(2)
 
 
 @pytest.mark.peer("postfix")
