@@ -30,6 +30,11 @@ class Reserve:
         """True while new messages are refused for want of room."""
 
     @property
+    def exists(self) -> bool:
+        """True when it was taken here before, and is not spent."""
+        return self._path.exists()
+
+    @property
     def log_octets(self) -> int:
         """How long the log may become, so that its copy finds room where the reserve was."""
         return self._octets // 4 * 3

@@ -36,6 +36,18 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def connect(aside: Path) -> sqlite3.Connection:
+    """A connection to what was set aside, which reads what there is of a file that was cut off."""
+    connection = sqlite3.connect(aside, isolation_level=None)
+    try:
+        # Without this SQLite reads nothing at all of a file shorter than its header says.
+        connection.execute("PRAGMA writable_schema = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
 def read_slice(connection: sqlite3.Connection, after: int) -> Rescued:
     """The next readable messages greater than `after`; unreadable stretches are skipped in ever longer steps."""
     idents, end = _idents(connection, after)

@@ -125,6 +125,8 @@ class SqliteStore:
         """In the writer's thread: the file, its tables, and what this owner must know before it begins."""
         if self._is_owner and self._suspect.exists():
             connection = self._begin_anew("found while the server ran")
+        elif self._is_owner and self._is_emptied():
+            connection = self._begin_anew("it is empty")
         else:
             try:
                 connection = self._open_file()
@@ -135,6 +137,10 @@ class SqliteStore:
         if self._is_owner:
             self._reserve.open()
         return connection
+
+    def _is_emptied(self) -> bool:
+        """True for a file without an octet that is not new: the reserve beside it is made after the first opening."""
+        return self._reserve.exists and self.path.exists() and self.path.stat().st_size == 0
 
     def _begin_anew(self, problem: str) -> sqlite3.Connection:
         """Set the file aside and begin another; `_carry_over` brings what can be read."""
@@ -163,7 +169,7 @@ class SqliteStore:
 
     async def _carry_over(self, writer: Writer, aside: Path, at: float) -> None:
         """Bring what can be read of a damaged file into the new one."""
-        rescuer = Reader(lambda: sqlite3.connect(aside, isolation_level=None), f"store-{self._node}-salvage")
+        rescuer = Reader(lambda: salvage.connect(aside), f"store-{self._node}-salvage")
         after: int | None = 0
         count = 0
         try:

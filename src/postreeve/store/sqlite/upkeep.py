@@ -1,4 +1,5 @@
-"""What the owner of a queue file does on the side: checkpoints, noticing visitors, releasing a dead owner's leases.
+"""What the owner of a queue file does on the side: checkpoints, noticing visitors and clocks that jump, releasing the
+leases of a dead owner.
 
 Checkpoints. The log is copied into the file by a thread of its own while the writer goes on appending, so that no
 commit waits. But as long as anything is appended meanwhile the copy is never complete and the log never starts over;
@@ -17,8 +18,9 @@ from typing import Final
 
 from postreeve.store.face import StoreError
 from postreeve.store.sqlite.claiming import release_dead
+from postreeve.store.sqlite.clock import KEPT_AS, WallClock, bring_forward
 from postreeve.store.sqlite.reader import Reader
-from postreeve.store.sqlite.schema import checkpoint
+from postreeve.store.sqlite.schema import checkpoint, read_meta, write_meta
 from postreeve.store.sqlite.writer import Writer
 
 TICK_SECONDS: Final = 0.2
@@ -44,18 +46,36 @@ class Upkeep:
         self._seen_version: int | None = None
         self._copied_octets = 0
         self._copied_at = time.monotonic()
+        self._clock = WallClock(time.time, time.monotonic)
 
     async def run(self) -> None:
         """Until cancelled. A failing file is the writer's to report, not ours to repeat."""
         with suppress(StoreError):
             await self._look_for_visitors()
             await self._release_dead()
+            await self._bring_forward(self._clock.went_back_since(await self._writer.run(read_meta, KEPT_AS)))
+            await self._keep_clock()
         for tick in count():
             await asyncio.sleep(TICK_SECONDS)
             with suppress(StoreError):
                 if tick % TICKS_PER_LOOK == 0:
                     await self._look_for_visitors()
+                await self._bring_forward(self._clock.went_back())
+                if self._clock.is_to_be_kept():
+                    await self._keep_clock()
                 await self._checkpoint()
+
+    async def _bring_forward(self, seconds: float) -> None:
+        """The wall clock went back by so much."""
+        after: int | None = 0 if seconds else None
+        while after is not None:
+            after = await self._writer.run(bring_forward, after, seconds, self._clock.now())
+        if seconds:
+            await self._keep_clock()
+            self._call_watchers()
+
+    async def _keep_clock(self) -> None:
+        await self._writer.run(write_meta, KEPT_AS, int(self._clock.now()))
 
     async def _release_dead(self) -> None:
         after: int | None = 0
