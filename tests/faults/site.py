@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sqlite3
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -155,3 +158,10 @@ def assert_no_traceback(log: str) -> None:
 def has_queued(data_dir: Path, ident: str) -> bool:
     """True when our message `ident` is in the queue, whole."""
     return ident in asyncio.run(queued_idents(data_dir))
+
+
+def ask(server: Server, *command: str) -> dict[str, Any]:
+    """What a reporting command of ours says, such as `status`."""
+    line = [sys.executable, "-m", "postreeve", *command, "--json", "--config", str(server.config_file)]
+    answer: dict[str, Any] = json.loads(subprocess.run(line, capture_output=True, check=False).stdout)
+    return answer

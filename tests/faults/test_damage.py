@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,13 +40,6 @@ def fill_with_garbage(path: Path) -> None:
     path.write_bytes(b"no database at all" * (path.stat().st_size // 18))
 
 
-def stats(server: Server) -> dict[str, int]:
-    """What `postreeve queue stats` says."""
-    command = [sys.executable, "-m", "postreeve", "queue", "stats", "--json", "--config", str(server.config_file)]
-    answer: dict[str, int] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return answer
-
-
 async def run(tmp_path: Path, damage: Callable[[Path], None], least: int, most: int) -> None:
     async with LedgerSink(judge=lambda _: b"451 4.2.0 later") as sink:
         server = Server(tmp_path, site.settings(sink.port))
@@ -68,7 +58,8 @@ async def run(tmp_path: Path, damage: Callable[[Path], None], least: int, most: 
             await asyncio.to_thread(server.wait_for_log, "recipient=box.after-damage@example.org")
             await site.drain(server.data_dir, 30)
             await asyncio.to_thread(server.wait_for_log, "event=record_quarantined")
-            assert (await asyncio.to_thread(stats, server))["quarantined"] >= 1
+            assert (await asyncio.to_thread(site.ask, server, "queue", "stats"))["quarantined"] >= 1
+            assert "set aside" in str((await asyncio.to_thread(site.ask, server, "status"))["notes"])
             assert await asyncio.to_thread(server.stop) == 0
         finally:
             server.kill()

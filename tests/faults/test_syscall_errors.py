@@ -87,9 +87,13 @@ def test_input_output_error_at_each_call_latches_until_the_restart(tmp_path: Pat
             for _ in range(2):
                 assert try_to_send(server.port("mx"), f"{ident}-later")[0] == 451
             assert server.worker_pids() == [pid]
+            if met == 1:
+                assert "cannot promise durability" in str(site.ask(server, "status")["problems"])
             open_anew(server, pid, met)
             code, text = try_to_send(server.port("mx"), f"{ident}-restarted")
             assert code == 250, text
+            if met == 1:
+                assert site.ask(server, "status")["problems"] == []
             acknowledged.add(f"{ident}-restarted")
         server.kill()
         queued = asyncio.run(site.queued_idents(server.data_dir))
@@ -116,6 +120,8 @@ def test_full_disk_at_each_call_is_452_and_passes(tmp_path: Path, calls: str) ->
                 assert "4.3.1" in text
                 acknowledged |= recover(server, ident)
                 assert server.worker_pids() == [pid]
+                if met == 1:
+                    assert site.ask(server, "status")["problems"] == []
             else:
                 # A sync that failed has failed, whatever it says.
                 assert try_to_send(server.port("mx"), f"{ident}-later")[0] == 451
