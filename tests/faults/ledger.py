@@ -27,7 +27,7 @@ DEFERRED: Final = "deferred"
 ACCOUNT: Final = ("ledger", "correct horse battery staple")
 REPLY_SECONDS: Final = 20.0
 RECONNECT_SECONDS: Final = 0.05
-READ_SECONDS: Final = 0.3
+READ_SECONDS: Final = 1.0
 """What a killed server has written the sink reads this much later at most."""
 
 
