@@ -17,7 +17,7 @@ def test_describe_gives_the_command_line_within_bounds() -> None:
     process = subprocess.Popen([sys.executable, "-c", code, "\x1b[31m" + "x" * 500])
     try:
         text = describe(process.pid)
-        assert len(text) <= 81
+        assert len(text) <= 201
         assert text.isprintable()
     finally:
         process.kill()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from postreeve.app import configuration
-from postreeve.app.quickstart import make_plan
+from postreeve.app.quickstart import DEFAULT_DATA, make_plan, remaining
 from postreeve.app.startup import StartupError
 from tests.lab.server import Server
 
@@ -112,3 +112,23 @@ def test_quickstart_twice_changes_nothing(place: Path) -> None:
 def test_quickstart_refuses_names_that_are_none(tmp_path: Path, hostname: str, address: str, words: str) -> None:
     with pytest.raises(StartupError, match=words):
         make_plan(hostname, address, tmp_path / "x", tmp_path / "y", "")
+
+
+def test_quickstart_that_fails_leaves_nothing_behind(place: Path) -> None:
+    """Also where it could make some of it: here the configuration would be below a file."""
+    (place / "etc").write_text("a file")
+    done = run(place)
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr
+    assert sorted(path.name for path in place.rglob("*")) == ["etc"]
+
+
+def test_quickstart_names_its_places_in_what_it_tells_to_run(place: Path) -> None:
+    steps = json.loads(run(place, "--json").stdout)["remaining"][-1]["lines"]
+    assert steps == [
+        f"postreeve {name} --config {place}/etc/postreeve.toml" for name in ("config check", "serve", "status")
+    ]
+    usual = make_plan("mail.example.org", "jane@example.org", configuration.SYSTEM_FILE, DEFAULT_DATA, "postreeve")
+    lines = remaining(usual)[-1].lines
+    assert lines[0] == "postreeve config check"
+    assert lines[1].startswith("systemctl enable --now postreeve")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import sys
 from pathlib import Path
+
+import dns.asyncbackend
+import dns.rdata
 
 from postreeve.app.accounts import open_accounts
 from postreeve.app.binding import bind_all, take_passed
@@ -38,6 +42,7 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
             lock.give_to(account.uid, account.gid)
         count = worker_count(config)
         bound = bind_all([listener_settings(config, one) for one in config.listener], count, passed)
+        import_ahead(config)
         if account is not None:
             drop(account)
         check_access(installation.data_dir)
@@ -53,6 +58,14 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
         return Supervisor(installation, bound, count, notifier, announce).run()
     finally:
         lock.release()
+
+
+def import_ahead(config: Config) -> None:
+    """What the workers would import one by one is loaded here: they share it, and their account need not reach it."""
+    dns.asyncbackend.get_backend("asyncio")
+    dns.rdata.load_all_types()  # type: ignore[no-untyped-call]
+    if config.metrics.listen is not None:
+        importlib.import_module("postreeve.web.metrics")
 
 
 def warnings_of(config: Config) -> list[str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import grp
+import importlib
 import os
 import pwd
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from postreeve.app.startup import StartupError
+
+_IMPORTED_LATE: Final = ("concurrent.futures.thread", "encodings.idna", "pickle")
+"""What the libraries import when they first need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,9 @@ def find_account(user: str) -> Account | None:
 
 def drop(account: Account) -> None:
     """Become `account`, irrevocably: supplementary groups, group, user, in this order."""
+    for name in _IMPORTED_LATE:
+        # A Python below root's home directory is out of reach for the account.
+        importlib.import_module(name)
     os.initgroups(account.name, account.gid)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
@@ -48,13 +56,15 @@ def drop(account: Account) -> None:
 
 def prepare_directory(path: Path, account: Account | None) -> None:
     """Make `path` for the server alone, owned by its account; one that exists is left as it is."""
+    if path.exists() and not path.is_dir():
+        raise StartupError(f"{path} is no directory", "name another data_dir")
     try:
         if not path.is_dir():
             path.mkdir(mode=0o700, parents=True)
             if account is not None:
                 os.chown(path, account.uid, account.gid)
     except OSError as problem:
-        hint = "make it, owned by the account that runs the server"
+        hint = "make it, owned by the account that runs the server, or name another one"
         raise StartupError(f"{path} cannot be made: {problem.strerror}", hint) from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 _LISTEN: Final = "0A"
-_MAX_COMMAND: Final = 80
+_MAX_COMMAND: Final = 200
 
 
 def describe(pid: int) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -12,12 +15,13 @@ from typing import Final
 
 from postreeve.app.accounts import FILE_NAME, open_accounts
 from postreeve.app.authority import make_certificate, write_private
-from postreeve.app.configuration import Installation, parse
+from postreeve.app.configuration import SYSTEM_FILE, Installation, parse
 from postreeve.app.privilege import Account, find_account, prepare_directory
 from postreeve.app.startup import StartupError
 from postreeve.config.reference import to_toml
 from postreeve.mail.address import Mailbox, parse_mailbox
 from postreeve.mail.domain import Domain, parse_domain
+from postreeve.mail.error import PostreeveError
 
 DEFAULT_DATA: Final = Path("/var/lib/postreeve")
 _CERTIFICATE_DAYS: Final = 90
@@ -84,34 +88,58 @@ def carry_out(plan: Plan) -> Made:
     text = config_text(plan)
     installation = parse(plan.config_file, text)
     account = find_account(installation.config.user)
-    prepare_directory(plan.data_dir, account)
     password = "".join(secrets.choice(_ALPHABET) for _ in range(20))
-    made: list[Path] = []
+    missing = _missing(plan.config_file.parent, plan.certificate.parent)
     try:
-        plan.config_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        plan.certificate.parent.mkdir(mode=0o700)
-        issued = make_certificate((plan.hostname.ascii,), time.time(), _CERTIFICATE_DAYS)
-        for path, content in ((plan.key, issued.key), (plan.certificate, issued.certificate)):
-            write_private(path, content)
-            made.append(path)
-        with open_accounts(plan.data_dir) as accounts:
-            made.append(plan.data_dir / FILE_NAME)
-            accounts.add(str(plan.address), password, (str(plan.address),), time.time())
-        write_private(plan.config_file, text.encode())
-        made.append(plan.config_file)
-        if account is not None:
-            _give(plan, account)
-    except OSError as problem:
-        for path in made:
-            path.unlink(missing_ok=True)
-        hint = "run it as root, or choose places with --config and --data"
+        _make(plan, account, text, password)
+    except (OSError, PostreeveError) as problem:
+        _take_back(plan, missing)
+        if not isinstance(problem, OSError):
+            raise
+        hint = "run it as root, or choose places with --config and --data; nothing was changed"
         raise StartupError(f"{problem.filename}: {problem.strerror}", hint) from None
     return Made(plan, installation, password)
 
 
+def _make(plan: Plan, account: Account | None, text: str, password: str) -> None:
+    plan.config_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    prepare_directory(plan.data_dir, account)
+    plan.certificate.parent.mkdir(mode=0o700)
+    issued = make_certificate((plan.hostname.ascii,), time.time(), _CERTIFICATE_DAYS)
+    write_private(plan.key, issued.key)
+    write_private(plan.certificate, issued.certificate)
+    with open_accounts(plan.data_dir) as accounts:
+        accounts.add(str(plan.address), password, (str(plan.address),), time.time())
+    write_private(plan.config_file, text.encode())
+    if account is not None:
+        _give(plan, account)
+
+
+def _missing(*directories: Path) -> list[Path]:
+    """Which of the directories, and of those above them, are not there; the deepest first."""
+    chain = {path for one in directories for path in (one, *one.parents) if not path.exists()}
+    return sorted(chain, key=lambda path: len(path.parts), reverse=True)
+
+
+def _take_back(plan: Plan, missing: Sequence[Path]) -> None:
+    """None of the files was there before, nor were the directories in `missing`."""
+    with suppress(OSError):
+        for path in (plan.key, plan.certificate, plan.config_file, *plan.data_dir.glob(f"{FILE_NAME}*")):
+            path.unlink(missing_ok=True)
+        for path in missing:
+            with suppress(FileNotFoundError):
+                path.rmdir()
+
+
 def _give(plan: Plan, account: Account) -> None:
     """The data belongs to the server's account; the configuration stays root's, and the account may read it."""
-    for path in (plan.certificate.parent, plan.certificate, plan.key, *plan.data_dir.glob(f"{FILE_NAME}*")):
+    for path in (
+        plan.data_dir,
+        plan.certificate.parent,
+        plan.certificate,
+        plan.key,
+        *plan.data_dir.glob(f"{FILE_NAME}*"),
+    ):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
     os.chown(plan.config_file, 0, account.gid, follow_symlinks=False)
     plan.config_file.chmod(0o640)
@@ -233,8 +261,21 @@ def remaining(plan: Plan) -> tuple[Remaining, ...]:
             "mail to other servers leaves by 25, which many providers block until asked; 53 is for looking up names",
         ),
         Remaining(
-            "start it",
-            "then look: postreeve status",
-            (f"postreeve serve --config {plan.config_file}", "or with systemd: systemctl enable --now postreeve"),
+            "check the configuration, start the server and look at it",
+            "it was not started: its ports, once open, are for the world to see",
+            (f"postreeve config check{option(plan)}", *_start(plan), f"postreeve status{option(plan)}"),
         ),
     )
+
+
+def option(plan: Plan) -> str:
+    """What commands need to find the configuration."""
+    return "" if plan.config_file == SYSTEM_FILE else f" --config {shlex.quote(str(plan.config_file))}"
+
+
+def _start(plan: Plan) -> tuple[str, ...]:
+    serve = f"postreeve serve{option(plan)}"
+    # The unit is for the usual places.
+    if plan.config_file == SYSTEM_FILE and plan.data_dir == DEFAULT_DATA:
+        return (f"systemctl enable --now postreeve, or without systemd: {serve}",)
+    return (serve,)

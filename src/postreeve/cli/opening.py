@@ -7,6 +7,7 @@ from pathlib import Path
 
 from postreeve.app.configuration import Installation
 from postreeve.app.privilege import drop, find_account, prepare_directory
+from postreeve.cli.output import console, table
 from postreeve.cli.place import installation as read_installation
 from postreeve.cli.refusal import Refused
 
@@ -24,6 +25,8 @@ def open_place(config: Path | None, *, make: bool = False) -> Installation:
     if make:
         prepare_directory(directory, account)
     if account is not None:
+        table((), ())  # imports what the account may be unable to reach
+        console()
         drop(account)
     try:
         os.scandir(directory).close()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from postreeve.app.configuration import SYSTEM_FILE
-from postreeve.app.quickstart import DEFAULT_DATA, Made, carry_out, make_plan, remaining
+from postreeve.app.quickstart import DEFAULT_DATA, Made, carry_out, make_plan, option, remaining
 from postreeve.cli.place import JsonOption
 
 Hostname = Annotated[str, typer.Argument(metavar="HOSTNAME", help="The server's own name, such as mail.example.org.")]
@@ -56,7 +56,8 @@ def _lines(made: Made) -> list[str]:
         f"written   {plan.config_file}",
         f"made      {plan.data_dir}, with a key and a first certificate in {plan.certificate.parent}",
         f"account   {plan.address}",
-        f"password  {made.password}   (kept nowhere else; change it with: postreeve user passwd {plan.address})",
+        f"password  {made.password}",
+        f"          kept nowhere else; change it with: postreeve user passwd {plan.address}{option(plan)}",
         "",
         "What remains to be done:",
     ]
