@@ -1,6 +1,7 @@
 # Set-up and checks. A newcomer needs two of these: `make serve` and `make test`.
 #
 #   make serve    environment, install, then a development server on loopback
+#   make install  as root: the server into PREFIX, its account and its systemd unit
 #   make test     environment, the mail programs the tests talk to, then the whole suite
 #   make check    the one gate: format, lint, types, layers, tests with branch coverage
 #   make fmt      rewrite the code in the house format
@@ -13,6 +14,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PREFIX ?= /opt/postreeve
+DESTDIR ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -20,7 +23,7 @@ LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv serve peers test check fmt bench docs lock clean
+.PHONY: help python venv serve install peers test check fmt bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +51,9 @@ venv: $(VENV)/.dev
 
 serve: $(VENV)/.runtime
 	@exec $(BIN)/postreeve serve --dev $(ARGS)
+
+install:
+	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh scripts/deploy.sh
 
 peers:
 	@scripts/peers.sh

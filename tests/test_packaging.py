@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from postreeve import __version__
 from tools import reference
 
 PACKAGING = Path(__file__).resolve().parent.parent / "packaging"
@@ -81,3 +83,25 @@ def test_unit_is_confined_by_the_measure_of_systemd(tmp_path: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", tmp_path / SERVICE.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_install_puts_the_program_where_the_unit_looks_for_it(tmp_path: Path) -> None:
+    places = ["PREFIX=/srv/postreeve", f"DESTDIR={tmp_path}", f"PYTHON={sys.executable}"]
+    command = ["make", "--no-print-directory", "-C", str(PACKAGING.parent), "install", *places]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    unit = settings(tmp_path / "etc/systemd/system/postreeve.service")
+    program = unit["ExecStart"][0].split()[0]
+    assert program == unit["ExecStartPre"][0].split()[0] == "/srv/postreeve/bin/postreeve"
+    assert (tmp_path / "usr/local/bin/postreeve").readlink() == Path(program)
+    command = [f"{tmp_path}{program}", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"postreeve {__version__}\n"
+    library = next(tmp_path.glob("srv/postreeve/lib/python*/site-packages/postreeve"))
+    assert (library / "__init__.py").is_file(), "it must not need the checkout"
+
+
+def test_install_refuses_a_place_that_the_account_cannot_reach() -> None:
+    command = ["make", "-C", str(PACKAGING.parent), "install", "PREFIX=/root/postreeve", "DESTDIR="]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "out of reach for a service: take a place such as /opt/postreeve" in done.stderr

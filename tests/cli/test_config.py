@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from postreeve import __version__
+from postreeve.app.authority import make_certificate
 
 GOOD = """\
 hostname = "mail.example.org"
@@ -144,3 +146,18 @@ def test_reader_that_leaves_early_gets_no_traceback(file: Path) -> None:
     command = f"'{sys.executable}' -m postreeve config default | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
+
+
+def test_check_warns_of_what_does_not_prevent_a_start(file: Path, tmp_path: Path) -> None:
+    """A server with an expired certificate still takes mail; its operator wants to know all the same."""
+    issued = make_certificate(["mail.example.org"], time.time() - 40 * 86_400, 30)
+    (tmp_path / "c.pem").write_bytes(issued.certificate + issued.key)
+    tls = '[tls]\ncertificate = "c.pem"\nkey = "c.pem"\n[[listener]]'
+    file.write_text(GOOD.replace("[[listener]]", tls))
+    done = run("config", "check", "-c", str(file))
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{file}: warning: line 5: tls.certificate: {tmp_path}/c.pem: expired on ")
+    assert "renew it" in first
+    assert (done.returncode, last) == (0, f"{file}: fine")
+    (warning,) = json.loads(run("config", "check", "-c", str(file), "--json").stdout)["warnings"]
+    assert (warning["path"], warning["line"]) == ("tls.certificate", 5)

@@ -143,6 +143,7 @@ def test_event_names_are_snake_case() -> None:
         (sample(events.InternalError), Level.ERROR),
         (ConfigReloaded("SIGHUP", ""), Level.INFO),
         (ConfigReloaded("SIGHUP", "line 3"), Level.ERROR),
+        (ConfigReloaded("SIGHUP", "", "workers takes effect at the next start"), Level.INFO),
         (StoreTrouble("unavailable", "EIO"), Level.ERROR),
         (StoreTrouble("recovered", ""), Level.INFO),
         (StressChanged("relay", True, 9), Level.WARNING),

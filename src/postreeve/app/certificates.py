@@ -88,7 +88,7 @@ class Certificates:
         fatal = [finding for finding in findings if finding.is_fatal]
         if fatal:
             for finding in fatal:
-                problem = f"{finding.problem}; the old certificate stays in use"
+                problem = f"{_words(finding)}; the old certificate stays in use"
                 self._tell(CertificateLoaded(str(finding.path), "", "", problem))
             return "; ".join(str(finding) for finding in fatal)
         self._report(findings)
@@ -97,8 +97,12 @@ class Certificates:
     def _report(self, findings: tuple[CertificateFinding, ...]) -> None:
         assert self._tls is not None
         for loaded in self._tls.current.loaded:
-            notes = "; ".join(finding.problem for finding in findings if finding.path == loaded.path)
+            notes = "; ".join(_words(finding) for finding in findings if finding.path == loaded.path)
             self._tell(CertificateLoaded(str(loaded.path), " ".join(loaded.names), loaded.not_after_text, notes))
+
+
+def _words(finding: CertificateFinding) -> str:
+    return f"{finding.problem} ({finding.hint})" if finding.hint else finding.problem
 
 
 def _look(settings: TlsSettings) -> _State:

@@ -133,33 +133,44 @@ def tls_settings(config: Config) -> TlsSettings | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What is to be said about the files that a configuration names: what prevents a start, and what does not."""
+
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
 def check_files(installation: Installation) -> tuple[Problem, ...]:
     """What is wrong with the files that the configuration names, and with itself, as our account sees it."""
+    return inspect_files(installation).problems
+
+
+def inspect_files(installation: Installation) -> FileReport:
+    """The same with what is only worth a warning, such as an expired certificate."""
     lines = find_lines(installation.text)
-    problems = [
-        Problem(path_text(place), line_of(lines, place), problem, hint)
-        for place, problem, hint in _file_complaints(installation.config)
-    ]
+    found: dict[bool, list[Problem]] = {True: [], False: []}
+    for place, problem, hint, is_fatal in _file_complaints(installation.config):
+        found[is_fatal].append(Problem(path_text(place), line_of(lines, place), problem, hint))
     if not os.access(installation.path, os.R_OK):
         hint = f"chgrp {group_name()} {installation.path} && chmod 640 {installation.path}"
-        problems.append(Problem("", 0, "the server's account cannot read this file: it could never be reloaded", hint))
-    return tuple(problems)
+        what = "the server's account cannot read this file: it could never be reloaded"
+        found[True].append(Problem("", 0, what, hint))
+    return FileReport(tuple(found[True]), tuple(found[False]))
 
 
-def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str]]:
+def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str, bool]]:
     settings = tls_settings(config)
     if settings is not None:
         loaded = load_contexts(settings, time.time())
-        if not isinstance(loaded, ServerContexts):
-            for finding in loaded:
-                if finding.is_fatal:
-                    yield _tls_place(config, finding.path), f"{finding.path}: {finding.problem}", finding.hint
+        for finding in loaded.findings if isinstance(loaded, ServerContexts) else loaded:
+            yield _tls_place(config, finding.path), f"{finding.path}: {finding.problem}", finding.hint, finding.is_fatal
     for file in password_files(config):
         if not os.access(file, os.R_OK):
-            yield _naming(config, file), f"{file} cannot be read", "the server's account must be able to"
+            yield _naming(config, file), f"{file} cannot be read", "the server's account must be able to", True
     log = config.log.file
     if log is not None and not Path(log).parent.is_dir():
-        yield ("log", "file"), f"{log.parent} is no directory", "make it, owned by the server's account"
+        yield ("log", "file"), f"{log.parent} is no directory", "make it, owned by the server's account", True
 
 
 def _tls_place(config: Config, path: Path) -> Place:
@@ -167,4 +178,5 @@ def _tls_place(config: Config, path: Path) -> Place:
         for field in ("certificate", "key"):
             if Path(getattr(extra, field)) == path:
                 return ("tls", "extra", index, field)
-    return ("tls", "key") if config.tls.key is not None and Path(config.tls.key) == path else ("tls", "certificate")
+    is_certificate = config.tls.certificate is not None and Path(config.tls.certificate) == path
+    return ("tls", "certificate") if is_certificate else ("tls", "key")

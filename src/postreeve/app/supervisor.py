@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,8 +52,9 @@ class _Reload:
     """A reload under way: whose answers are awaited, and what they said so far."""
 
     awaited: set[int]
-    problems: list[str]
+    note: str
     dropped: tuple[Bound, ...]
+    problems: list[str] = field(default_factory=list)
 
 
 class Supervisor:
@@ -317,7 +318,7 @@ class Supervisor:
         keys = {one.key for one in bound}
         dropped = tuple(one for key, one in held.items() if key not in keys)
         self._bound = bound
-        self._reload = _Reload(set(self._crew.members), notes, dropped)
+        self._reload = _Reload(set(self._crew.members), "; ".join(notes), dropped)
         for member in list(self._crew.members.values()):
             added = [one for one in bound if one.key not in held]
             packet = {
@@ -340,15 +341,15 @@ class Supervisor:
             for one in reload.dropped:
                 one.close()
             self._reload = None
-            self._end_reload("; ".join(reload.problems))
+            self._end_reload("; ".join(reload.problems), reload.note)
             if self._reload_again:
                 self._reload_again = False
                 self._begin_reload()
 
-    def _end_reload(self, problem: str) -> None:
-        self._last_reload = {"at": time.time(), "problem": problem}
+    def _end_reload(self, problem: str, note: str = "") -> None:
+        self._last_reload = {"at": time.time(), "problem": problem, "note": note}
         self._write_facts()
-        self._tell(ConfigReloaded(str(self._installation.path), problem))
+        self._tell(ConfigReloaded(str(self._installation.path.absolute()), problem, note))
         self._notifier.ready(f"accepting mail with {self._count} workers")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from postreeve.app.configuration import check_files, find, read
+from postreeve.app.configuration import find, inspect_files, read
 from postreeve.app.privilege import drop, find_account
 from postreeve.app.startup import StartupError
 from postreeve.cli.place import ConfigOption, JsonOption
@@ -23,23 +23,31 @@ app = typer.Typer(help="Check, show or begin the configuration file.", no_args_i
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Name every mistake in the configuration file and in the files it names; exit status 1 if there is one."""
     path = find(config)
+    warnings: tuple[Problem, ...] = ()
     try:
         installation = read(path)
         # What counts is what the server's account may read.
         account = find_account(installation.config.user)
         if account is not None:
             drop(account)
-        problems = check_files(installation)
+        report = inspect_files(installation)
+        problems, warnings = report.problems, report.warnings
     except ConfigError as error:
         problems = error.problems
     except StartupError as error:
         problems = (Problem("user", 0, error.problem, error.hint),)
     if as_json:
-        report = {"file": str(path), "problems": [dataclasses.asdict(problem) for problem in problems]}
-        print(json.dumps(report, indent=2))
+        document = {
+            "file": str(path),
+            "problems": [dataclasses.asdict(problem) for problem in problems],
+            "warnings": [dataclasses.asdict(warning) for warning in warnings],
+        }
+        print(json.dumps(document, indent=2))
     else:
         for problem in problems:
             print(f"{path}: {problem}")
+        for warning in warnings:
+            print(f"{path}: warning: {warning}")
         print(f"{path}: {len(problems)} problem{'s' * (len(problems) != 1)}" if problems else f"{path}: fine")
     raise typer.Exit(1 if problems else 0)
 

@@ -230,7 +230,7 @@ class RecordQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class StoreTrouble:
-    """The store cannot promise durability, or has no room; `state` is unavailable, full, recovered."""
+    """The store cannot promise durability, or has no room; `state` is unavailable, full, damaged, recovered."""
 
     state: str
     problem: str
@@ -247,10 +247,11 @@ class StressChanged:
 
 @dataclass(frozen=True, slots=True)
 class ConfigReloaded:
-    """SIGHUP or a changed file; `problem` is set when the old configuration stays."""
+    """SIGHUP or a changed file; `problem` is set when the old configuration stays, `note` tells what has to wait."""
 
     source: str
     problem: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
