@@ -30,6 +30,7 @@ sasl2-bin            saslauthd
 strace               strace
 swaks                swaks
 unbound              unbound
+util-linux           prlimit
 '
 
 each() { printf '%s' "$peers" | while read -r package shown; do [ -z "$package" ] || "$1" "$package" "$shown"; done; }

@@ -56,6 +56,7 @@ PEERS: dict[str, Peer] = {
     ),
     "openssl": Peer(("openssl",), apt=("openssl",)),
     "postfix": Peer(("postfix", "postconf", "postqueue"), files=("/usr/lib/postfix/sbin/smtpd",), apt=("postfix",)),
+    "prlimit": Peer(("prlimit",), apt=("util-linux",)),
     "saslauthd": Peer(("saslauthd",), apt=("sasl2-bin", "libsasl2-modules")),
     "smtp-sink": Peer(("smtp-sink", "smtp-source"), apt=("postfix",)),
     "strace": Peer(("strace",), probe=("strace", "-qq", "-o", "/dev/null", "true"), apt=("strace",)),
