@@ -223,7 +223,7 @@ def test_reload_takes_new_settings_and_keeps_the_open_session(server: Server) ->
         client.ehlo()
         assert client.esmtp_features["size"] == "52428800"
         line = server.reload({"limits": {"max_message": "1MiB"}, "hostname": "mx.example.org"})
-        assert line.endswith("problem=")
+        assert line.endswith("problem= note=")
         client.sendmail("jane@example.com", ["info@example.org"], SHORT)
         with smtplib.SMTP("127.0.0.1", server.port("mx"), timeout=20) as later:
             later.ehlo()
@@ -250,7 +250,7 @@ def test_reload_adds_and_removes_listeners(tmp_path: Path) -> None:
         kept, added = one.config["listener"][0], {"role": "relay", "addresses": ["127.0.0.1"], "port": 0, "name": "new"}
         gone, port = one.port("submissions"), one.port("mx")
         with smtplib.SMTP_SSL("127.0.0.1", gone, timeout=20) as session:
-            assert one.reload({"listener": [kept, added]}).endswith("problem=")
+            assert " problem= " in one.reload({"listener": [kept, added]})
             assert one.port("mx") == port
             for _ in range(8):
                 send(one.port("new"))
@@ -379,7 +379,7 @@ def test_reloads_in_a_hurry_all_come_to_an_end(tmp_path: Path) -> None:
     with Server(tmp_path, workers=2) as one:
         for _ in range(20):
             one.signal(signal.SIGHUP)
-        assert one.reload({"limits": {"max_message": "1MiB"}}).endswith("problem=")
+        assert " problem= " in one.reload({"limits": {"max_message": "1MiB"}})
         until(lambda: _announced_size(one.port("mx")) == "1048576")
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from postreeve.store.accounts import AccountExists, AccountNameInvalid, NoSuchAccount, SqliteAccounts
+from postreeve.smtp.sasl import Credentials, Plain
+from postreeve.store.accounts import AccountExists, AccountNameInvalid, NoSuchAccount, PasswordInvalid, SqliteAccounts
 from postreeve.store.face import StoreError
 
 
@@ -90,3 +91,27 @@ def test_accounts_file_that_is_no_database_is_one_clear_error(tmp_path: Path) ->
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(StoreError, match=r"accounts\.db cannot be opened"):
         SqliteAccounts(path)
+
+
+def test_accounts_take_what_a_login_will_claim(accounts: SqliteAccounts) -> None:
+    """RFC 4013: the composed and the decomposed letter are one, and a no-break space is a space."""
+    typed, sent = "cafe\u0301\u00a0noir", "caf\u00e9 noir"
+    accounts.add("Rene\u0301", typed, (), 1.0)
+    account = accounts.get("ren\u00e9")
+    assert account is not None
+    claimed = Plain().step(b"\0" + "Ren\u00e9".encode() + b"\0" + sent.encode())
+    assert isinstance(claimed, Credentials)
+    assert PasswordHasher().verify(account.password_hash, claimed.password)
+    with pytest.raises(AccountExists):
+        accounts.add("REN\u00c9", "x", (), 2.0)
+    accounts.set_password("ren\u00e9", "o\u0308", 3.0)
+    changed = accounts.get("ren\u00e9")
+    assert changed is not None
+    assert PasswordHasher().verify(changed.password_hash, "\u00f6")
+
+
+@pytest.mark.parametrize("password", ["", "a\nb", "a\x00b", "a\u0085b"], ids=["empty", "lf", "nul", "nel"])
+def test_accounts_refuse_a_password_that_no_login_can_carry(accounts: SqliteAccounts, password: str) -> None:
+    with pytest.raises(PasswordInvalid):
+        accounts.add("alice", password, (), 1.0)
+    assert accounts.list() == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from postreeve.config.lines import Place, find_lines, line_of
 from postreeve.config.loader import load
 from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError, Problem, path_text
-from postreeve.net.certificate import CertificateFiles, ServerContexts, TlsSettings, load_contexts
+from postreeve.net.certificate import CertificateFiles, ServerContexts, TlsSettings, load_contexts, verified_context
 
 ENVIRONMENT: Final = "POSTREEVE_CONFIG"
 SYSTEM_FILE: Final = Path("/etc/postreeve/postreeve.toml")
@@ -168,6 +169,16 @@ def _file_complaints(config: Config) -> Iterator[tuple[Place, str, str, bool]]:
     for file in password_files(config):
         if not os.access(file, os.R_OK):
             yield _naming(config, file), f"{file} cannot be read", "the server's account must be able to", True
+    authorities = config.delivery.ca_file
+    if authorities is not None:
+        try:
+            verified_context(Path(authorities))
+        except ssl.SSLError:
+            hint = "it must begin with -----BEGIN CERTIFICATE-----"
+            yield ("delivery", "ca_file"), f"{authorities} holds no PEM certificate", hint, True
+        except OSError as problem:
+            hint = "check the path and the permissions"
+            yield ("delivery", "ca_file"), f"{authorities} cannot be read: {problem.strerror}", hint, True
     log = config.log.file
     if log is not None and not Path(log).parent.is_dir():
         yield ("log", "file"), f"{log.parent} is no directory", "make it, owned by the server's account", True

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final, cast
 
 from postreeve.app.configuration import Installation
@@ -72,11 +73,10 @@ class Delivery:
     """Deliveries out of `stores`; the first is the one that mail is accepted into."""
 
     def __init__(self, installation: Installation, count: int, stores: Sequence[Store], tell: Tell) -> None:
-        """Raises OSError when the system's certificate authorities cannot be read."""
+        """Raises OSError when the certificate authorities cannot be read."""
         self._count = count
         self._stores = tuple(stores)
         self._tell = tell
-        self._trust: ClientTrust = load_client_trust()
         self._maildirs = MaildirWriter(time.time)
         self._lines: list[_Line] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -90,7 +90,8 @@ class Delivery:
         self._identity = identity(config, own_addresses())
         self._dns: DnsTable = config.dns
         self._resolver = NetResolver(resolver_settings(config.dns))
-        self._pool = Pool(Connector(self._settings.delivery, self._trust, time.time), self._settings.delivery)
+        connector = Connector(self._settings.delivery, load_trust(config.delivery.ca_file), time.time)
+        self._pool = Pool(connector, self._settings.delivery)
 
     def start(self) -> None:
         """Begin to work on what is due; call it in the running loop."""
@@ -200,6 +201,14 @@ class Delivery:
             if not await store.sweep(time.time(), self._settings.history_seconds):
                 return
             await asyncio.sleep(0.05)
+
+
+def load_trust(ca_file: PurePosixPath | None) -> ClientTrust:
+    """The system's authorities and those in `ca_file`. Raises OSError when they cannot be read."""
+    trust = load_client_trust()
+    if ca_file is not None:
+        trust.verified.load_verify_locations(cafile=ca_file)
+    return trust
 
 
 def resolver_settings(dns: DnsTable) -> ResolverSettings:

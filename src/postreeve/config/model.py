@@ -206,6 +206,9 @@ class DeliveryTable(BaseModel):
     source_ipv4: SourceAddress = setting("", "IPv4 address that deliveries come from; default: the system's choice.")
     source_ipv6: SourceAddress = setting("", "IPv6 address that deliveries come from; default: the system's choice.")
     port: Port = setting(25, "Port of MX hosts; anything but 25 is for tests.")
+    ca_file: OptionalPath = setting(
+        "", "Certificate authorities (PEM) to trust beside those of the system, such as the own one of a smarthost."
+    )
     timeouts: TimeoutsTable = setting({}, "How long each step may take.")
 
 

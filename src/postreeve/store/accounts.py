@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
+from postreeve.smtp.sasl import prepare
 from postreeve.store.face import StoreError
 
 VERSION: Final = 1
@@ -53,11 +54,11 @@ class AccountStore(Protocol):
         ...
 
     def add(self, name: str, password: str, send_as: tuple[str, ...], now: float) -> Account:
-        """A new account; raises AccountExists, AccountNameInvalid."""
+        """A new account; raises AccountExists, AccountNameInvalid, PasswordInvalid."""
         ...
 
     def set_password(self, name: str, password: str, now: float) -> None:
-        """Raises NoSuchAccount."""
+        """Raises NoSuchAccount, PasswordInvalid."""
         ...
 
     def set_send_as(self, name: str, send_as: tuple[str, ...], now: float) -> None:
@@ -93,21 +94,31 @@ class AccountNameInvalid(StoreError):
     """The name is empty, too long, or has control characters or spaces."""
 
 
+class PasswordInvalid(StoreError):
+    """The password is empty or has characters that no login could carry."""
+
+
 def hash_password(password: str) -> str:
-    """argon2id (RFC 9106) with a random salt, in the usual `$argon2id$…` form. Takes tens of milliseconds."""
-    return _HASHER.hash(password)
+    """argon2id (RFC 9106) with a random salt, in the usual `$argon2id$…` form. Takes tens of milliseconds.
+
+    The password is prepared as a login prepares it (RFC 4013). Raises PasswordInvalid.
+    """
+    prepared = prepare(password)
+    if not prepared:
+        raise PasswordInvalid("the password is empty or has control characters")
+    return _HASHER.hash(prepared)
 
 
 def fold_name(name: str) -> str:
-    """The comparable form of an account name."""
-    return name.casefold()
+    """The comparable form of an account name: prepared as in a login (RFC 4013), without case."""
+    return (prepare(name) or name).casefold()
 
 
 def check_name(name: str) -> None:
     """Raises AccountNameInvalid for a name that could not be typed into every client, or forges log lines."""
     if not name or len(name.encode("utf-8", "replace")) > MAX_NAME_OCTETS:
         raise AccountNameInvalid(f"an account name has 1 to {MAX_NAME_OCTETS} octets")
-    if not name.isprintable() or " " in name:
+    if not name.isprintable() or " " in (prepare(name) or " "):
         raise AccountNameInvalid("an account name has no spaces and no control characters")
 
 
