@@ -40,7 +40,8 @@ asyncio.run(main())
 SEND = """
 import smtplib, sys
 with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=30) as client:
-    client.sendmail("jane@example.com", [sys.argv[2]], b"From: jane@example.com\\r\\nSubject: over there\\r\\n\\r\\nhello\\r\\n")
+    content = b"From: jane@example.com\\r\\nSubject: over there\\r\\n\\r\\nhello\\r\\n"
+    client.sendmail("jane@example.com", [sys.argv[2]], content)
 """
 
 
