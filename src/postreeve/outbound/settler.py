@@ -1,8 +1,8 @@
-"""Settles in the background, so that a connection goes on with the next message while the disk works.
+"""Settles: on behalf of the agents, who wait for it, and of whoever gives something up, who does not.
 
-Bounded: when too many settlements are under way, whoever brings the next one waits. A settlement that the store cannot
-write is kept and tried again, for what was delivered must not be delivered again; meanwhile `failing` is not 0 and
-nothing new is to be attempted.
+An agent sends nothing more before its last delivery is on the disk, so that a crash makes no more duplicates than there
+are agents. Group commit serves all who wait with one sync. A settlement that the store cannot write is kept and tried
+again, for what was delivered must not be delivered again; meanwhile `failing` is not 0 and nothing new is attempted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PAUSE_SECONDS: Final = 1.0
 class _Item:
     holding: Holding
     settlement: Settlement
+    ended: asyncio.Future[None] | None = None
 
 
 class Settler:
@@ -66,8 +67,10 @@ class Settler:
         await self._queue.join()
 
     async def put(self, holding: Holding, settlement: Settlement) -> None:
-        """Settle soon."""
-        await self._queue.put(_Item(holding, settlement))
+        """Returns when it is settled; a caller that is cancelled meanwhile leaves the settlement under way."""
+        ended = asyncio.get_running_loop().create_future()
+        await self._queue.put(_Item(holding, settlement, ended))
+        await ended
 
     def put_at_once(self, holding: Holding, settlement: Settlement) -> bool:
         """Settle soon, or not at all: False when too many wait."""
@@ -82,6 +85,8 @@ class Settler:
             item = await self._queue.get()
             is_written = await self._settle(item)
             self._done(item.holding, item.settlement, is_written)
+            if item.ended is not None and not item.ended.done():
+                item.ended.set_result(None)
             self._queue.task_done()
 
     async def _settle(self, item: _Item) -> bool:

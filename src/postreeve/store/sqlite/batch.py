@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from postreeve.store.face import LeaseLost, StoreError
+from postreeve.store.face import LeaseLost, StoreError, StoreFull
 from postreeve.store.sqlite.arrival import Arrival, write_arrivals
 from postreeve.store.sqlite.changing import quarantine
 from postreeve.store.sqlite.failure import is_own_fault
@@ -101,3 +101,17 @@ def run_outside(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite
         job.result = call(connection)
     except (StoreError, sqlite3.Error) as error:
         job.error = error if isinstance(error, StoreError) else StoreError(f"the queue file: {error}")
+
+
+def refuse(jobs: list[Job]) -> list[Job]:
+    """Those jobs that need no room of their own; the others are refused."""
+    for job in jobs:
+        if job.takes_room:
+            job.error = StoreFull("no room on the disk")
+    return [job for job in jobs if not job.takes_room]
+
+
+def fail_all(jobs: list[Job], error: BaseException) -> None:
+    """All in a batch share the fate of its commit."""
+    for job in jobs:
+        job.error = error if job.error is None else job.error

@@ -8,6 +8,8 @@ Content has a table of its own: lists and counts walk `message` without dragging
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -55,8 +57,13 @@ END;
 
 
 def connect(path: Path, *, is_owner: bool = False, is_reader: bool = False) -> sqlite3.Connection:
-    """A connection for the calling thread alone, in autocommit: transactions are begun and ended in the open."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=400)
+    """A connection in autocommit: transactions are begun and ended in the open.
+
+    It is for one thread at a time.
+    """
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=400, check_same_thread=False
+    )
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_OCTETS}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -72,6 +79,21 @@ def connect(path: Path, *, is_owner: bool = False, is_reader: bool = False) -> s
         connection.close()
         raise
     return connection
+
+
+def wait_for_nobody(connection: sqlite3.Connection) -> None:
+    """From now on a file that another process holds is an error at once."""
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
+@contextmanager
+def wait_for_others(connection: sqlite3.Connection) -> Iterator[None]:
+    """While the block lasts another process that holds the file is waited for."""
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+    try:
+        yield
+    finally:
+        wait_for_nobody(connection)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,8 +1,12 @@
-"""Group commit: one thread writes, everything that has queued up goes into one transaction with one sync.
+"""Group commit: whatever has queued up while the previous commit was under way goes into one transaction with one sync.
 
-The event loop prepares rows and gathers jobs during one turn; the writer takes whatever has gathered while it was busy
-with the previous commit, executes it, commits once, and wakes the loop once. An operation that fails (LeaseLost) fails
-alone. A failed commit fails all in the batch and latches: after a failed sync nobody knows what is on the disk.
+Two threads take turns with one connection. The usual batch, messages that come and messages that are done, is *staged*
+by the event loop itself (BEGIN and a few statements that touch pages in memory) and committed by the writer's thread:
+only the sync takes time, and the threads hand the interpreter over twice instead of at every statement. All else, and
+everything when the file is slow or in trouble, is left to the thread whole.
+
+An operation that fails (LeaseLost) fails alone. A failed commit fails all in the batch and latches: after a failed sync
+nobody knows what is on the disk.
 """
 
 from __future__ import annotations
@@ -11,15 +15,16 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from postreeve.store.face import StoreError, StoreFull, StoreUnavailable
 from postreeve.store.sqlite.arrival import CHUNK_OCTETS, Arrival
-from postreeve.store.sqlite.batch import Job, execute, run_outside
+from postreeve.store.sqlite.batch import Job, execute, fail_all, refuse, run_outside
 from postreeve.store.sqlite.failure import Damaged, is_busy, is_damage, is_full
 from postreeve.store.sqlite.reserve import Reserve
-from postreeve.store.sqlite.schema import checkpoint
+from postreeve.store.sqlite.schema import checkpoint, wait_for_nobody, wait_for_others
 from postreeve.store.sqlite.settling import Ending
 
 P = ParamSpec("P")
@@ -29,6 +34,12 @@ ROOM: Final = 2048
 """Jobs that may wait for the writer before callers wait for room."""
 BATCH_OCTETS: Final = 32 * 1024
 """What a batch adds to the log beside its content: the pages of its indexes, each once."""
+MAX_TURNS: Final = 8
+"""Turns of the event loop that a batch waits for more at the most."""
+SLOW_STAGING_SECONDS: Final = 0.02
+"""A batch that took longer to stage met a cold file: the event loop must not wait for the disk."""
+COOLING_SECONDS: Final = 1.0
+"""How long the thread then does everything."""
 LONGEST_LOG_OCTETS: Final = 48 << 20
 """Where a writer without a reserve stops to checkpoint although commits wait; see `Reserve.log_octets`."""
 
@@ -38,7 +49,7 @@ class Full(Exception):
 
 
 class Writer:
-    """The thread that owns the writing connection. Methods are for the event loop that started it."""
+    """The writing connection and its thread. Methods are for the event loop that started it."""
 
     def __init__(
         self,
@@ -54,7 +65,13 @@ class Writer:
         self._reserve = reserve
         self._keep_history = keep_history
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[list[Job], bool] | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+        """The loop's while `_is_free`, the thread's otherwise."""
+        self._is_free = True
+        self._is_gathering = False
+        self._seen = self._turns = 0
+        self._stages_from = 0.0
         self._gathered: list[Job] = []
         self._waiting = 0
         self.appended_octets = 0
@@ -62,6 +79,7 @@ class Writer:
         self._copied_octets = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._freed = asyncio.Event()
         self._trouble: StoreUnavailable | None = None
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -76,7 +94,10 @@ class Writer:
         """Finish what was begun and end the thread."""
         self._is_closing = True
         self._flush()
-        self._jobs.put(None)
+        while not self._is_free or self._gathered:
+            self._freed.clear()
+            await self._freed.wait()
+        self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
     @property
@@ -132,15 +153,69 @@ class Writer:
         if self._trouble is not None:
             raise StoreUnavailable(str(self._trouble))
         self._waiting += 1
-        if not self._gathered:
-            self._loop.call_soon(self._flush)
         self._gathered.append(job)
+        if self._is_free and not self._is_gathering:
+            self._begin_gathering()
         return job.future
 
+    def _gather(self) -> None:
+        """Begin the next batch once a turn of the loop has brought no more jobs, or enough turns have passed."""
+        self._turns += 1
+        if len(self._gathered) > self._seen and self._turns < MAX_TURNS:
+            self._seen = len(self._gathered)
+            self._loop.call_soon(self._gather)
+        else:
+            self._is_gathering = False
+            self._flush()
+
     def _flush(self) -> None:
-        if self._gathered:
-            self._jobs.put(self._gathered)
-            self._gathered = []
+        """Begin the next batch, unless one is under way: its end comes back here."""
+        connection, gathered = self._connection, self._gathered
+        if not self._is_free or not gathered or connection is None:
+            return
+        self._is_free = False
+        batch, self._gathered = gathered[:MAX_BATCH], gathered[MAX_BATCH:]
+        self._batches.put((batch, self._stage(connection, batch)))
+
+    def _stage(self, connection: sqlite3.Connection, batch: list[Job]) -> bool:
+        """Do the batch up to its commit; False, with nothing done, for what is better left to the thread."""
+        if self._trouble is not None or (self._reserve is not None and self._reserve.is_spent):
+            return False
+        if any(job.call is not None for job in batch):
+            return False
+        started = time.monotonic()
+        if started < self._stages_from:
+            return False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            execute(connection, batch, self._keep_history)
+        except BaseException:
+            # Whatever it is, the thread will meet it again, and has the time and the means to deal with it.
+            roll_back(connection)
+            return False
+        ended = time.monotonic()
+        if ended - started > SLOW_STAGING_SECONDS:
+            self._stages_from = ended + COOLING_SECONDS
+        return True
+
+    def _end(self, jobs: list[Job]) -> None:
+        """A batch has been committed, or has failed."""
+        self._free()
+        self._resolve(jobs)
+
+    def _begin_gathering(self) -> None:
+        self._is_gathering = True
+        self._seen = self._turns = 0
+        self._loop.call_soon(self._gather)
+
+    def _free(self) -> None:
+        self._is_free = True
+        if not self._gathered:
+            self._freed.set()
+        elif self._is_closing:
+            self._flush()
+        else:
+            self._begin_gathering()
 
     def _resolve(self, jobs: list[Job]) -> None:
         self._waiting -= len(jobs)
@@ -156,6 +231,11 @@ class Writer:
             else:
                 job.future.set_result(job.result)
 
+    def _start(self) -> None:
+        if not self._started.done():
+            self._started.set_result(None)
+        self._flush()
+
     # From here on: the thread.
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -170,7 +250,9 @@ class Writer:
         except BaseException as error:  # whatever it is, it belongs to whoever opens the store
             self._tell(self._fail_start, error)
             return
-        self._tell(self._started.set_result, None)
+        wait_for_nobody(connection)  # the event loop must not; see `_stage`
+        self._connection = connection
+        self._tell(self._start)
         try:
             self._serve(connection)
         finally:
@@ -181,29 +263,31 @@ class Writer:
             self._started.set_exception(error)
 
     def _serve(self, connection: sqlite3.Connection) -> None:
-        is_ending = False
         longest_log = LONGEST_LOG_OCTETS if self._reserve is None else self._reserve.log_octets
-        while not is_ending:
-            gathered = self._jobs.get()
-            jobs: list[Job] = []
-            while gathered is not None:
-                jobs += gathered
-                if len(jobs) >= MAX_BATCH:
-                    break
-                try:
-                    gathered = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            is_ending = gathered is None
-            for start in range(0, len(jobs), MAX_BATCH):
-                batch = jobs[start : start + MAX_BATCH]
-                try:
-                    self._write(connection, batch)
-                except BaseException as error:  # our own mistake: nobody may wait for ever because of it
-                    fail_all(batch, error)
-                self._tell(self._resolve, batch)
+        while (work := self._batches.get()) is not None:
+            batch, is_staged = work
+            try:
+                self._finish(connection, batch, is_staged)
+            except BaseException as error:  # our own mistake: nobody may wait for ever because of it
+                roll_back(connection)
+                fail_all(batch, error)
             if self.appended_octets - self._copied_octets > longest_log:
+                self._tell(self._resolve, batch)
                 self._checkpoint(connection)
+                self._tell(self._free)
+            else:
+                self._tell(self._end, batch)
+
+    def _finish(self, connection: sqlite3.Connection, batch: list[Job], is_staged: bool) -> None:
+        if not is_staged:
+            with wait_for_others(connection):
+                self._write(connection, batch)
+            return
+        try:
+            self._commit(connection, batch)
+        except Full:
+            with wait_for_others(connection):
+                self._relieve(connection, batch)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         self._copied_octets = self.appended_octets
@@ -227,18 +311,20 @@ class Writer:
         try:
             self._transact(connection, jobs)
         except Full:
-            if self._reserve is not None:
-                self._reserve.spend()
-                # With the log copied into the file, the log's own room serves what follows.
-                self._checkpoint(connection)
-                self._tell(
-                    self._report, "full", "no room on the disk: new messages are refused, queued mail still leaves"
-                )
-            try:
-                self._transact(connection, refuse(jobs))
-            except Full:
-                for job in jobs:
-                    job.error = job.error or StoreFull("no room on the disk")
+            self._relieve(connection, jobs)
+
+    def _relieve(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
+        """There was no room: give up the reserve, refuse what needs more, and do the rest."""
+        if self._reserve is not None:
+            self._reserve.spend()
+            # With the log copied into the file, the log's own room serves what follows.
+            self._checkpoint(connection)
+            self._tell(self._report, "full", "no room on the disk: new messages are refused, queued mail still leaves")
+        try:
+            self._transact(connection, refuse(jobs))
+        except Full:
+            for job in jobs:
+                job.error = job.error or StoreFull("no room on the disk")
 
     def _transact(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         """One transaction; raises Full, undone, when there is no room."""
@@ -249,10 +335,24 @@ class Writer:
                 raise self._trouble
             connection.execute("BEGIN IMMEDIATE")
             execute(connection, jobs, self._keep_history)
+        except BaseException as error:
+            self._fail(connection, jobs, error)
+        else:
+            self._commit(connection, jobs)
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
+        """The end of a transaction: here, and only here, is waited for the disk. Raises Full, undone."""
+        try:
             connection.execute("COMMIT")
-            self.appended_octets += BATCH_OCTETS + sum(job.octets for job in jobs)
-        except sqlite3.Error as error:
-            roll_back(connection)
+        except BaseException as error:
+            self._fail(connection, jobs, error)
+        else:
+            self.appended_octets += BATCH_OCTETS + sum([job.octets for job in jobs])
+
+    def _fail(self, connection: sqlite3.Connection, jobs: list[Job], error: BaseException) -> None:
+        """Undo the transaction and judge why it failed; raises Full."""
+        roll_back(connection)
+        if isinstance(error, sqlite3.Error):
             if is_full(error):
                 raise Full from error
             if is_damage(error):
@@ -263,10 +363,8 @@ class Writer:
             if not is_busy(error):
                 self._trouble = trouble
                 self._tell(self._report, "unavailable", str(trouble))
-            fail_all(jobs, trouble)
-        except BaseException as error:
-            roll_back(connection)
-            fail_all(jobs, error)
+            error = trouble
+        fail_all(jobs, error)
 
     def _isolate(self, connection: sqlite3.Connection, jobs: list[Job], error: sqlite3.Error) -> None:
         """A damaged page ends the transaction of whoever comes across it: each job gets one of its own."""
@@ -276,20 +374,6 @@ class Writer:
             return
         jobs[0].error = Damaged(f"the queue file is damaged: {error}")
         self._tell(self._report, "damaged", "the queue file is damaged: it will be rebuilt at the next start")
-
-
-def refuse(jobs: list[Job]) -> list[Job]:
-    """Those jobs that need no room of their own; the others are refused."""
-    for job in jobs:
-        if job.takes_room:
-            job.error = StoreFull("no room on the disk")
-    return [job for job in jobs if not job.takes_room]
-
-
-def fail_all(jobs: list[Job], error: BaseException) -> None:
-    """All in a batch share the fate of its commit."""
-    for job in jobs:
-        job.error = error if job.error is None else job.error
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
