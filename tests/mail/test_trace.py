@@ -54,6 +54,13 @@ def test_received_field_names_only_registered_ciphers_in_the_tls_clause() -> Non
     assert b" tls " not in field.replace(b"\r\n\t", b" ")
 
 
+def test_received_field_names_the_priority_that_was_asked_for() -> None:
+    """RFC 6710: also where it is 0, but not where nothing was said."""
+    assert b" priority -3;" in b" ".join(received_field(replace(PLAIN, priority=-3)).split())
+    assert b" priority 0;" in b" ".join(received_field(replace(PLAIN, priority=0)).split())
+    assert b"priority" not in received_field(PLAIN)
+
+
 def test_received_field_without_client() -> None:
     field = received_field(replace(PLAIN, hello="", client_address=""))
     assert field.startswith(b"Received: from unknown by mx.example.org with ESMTP")

@@ -204,6 +204,7 @@ class Transaction:
                 ident=self._ident_text,
                 received_at=self._started,
                 recipient=next(iter(self.recipients)) if len(self.recipients) == 1 else None,
+                priority=self.parameters.priority,
             )
         )
 

@@ -42,6 +42,8 @@ class Reception:
     received_at: float
     recipient: Mailbox | None = None
     """Given only where a message has one recipient: others are nobody's business (RFC 5321, section 7.6)."""
+    priority: int | None = None
+    """What MT-PRIORITY said, None where it said nothing."""
 
 
 def protocol_name(*, extended: bool, tls: bool, auth: bool, smtputf8: bool, lmtp: bool = False) -> str:
@@ -55,7 +57,7 @@ def protocol_name(*, extended: bool, tls: bool, auth: bool, smtputf8: bool, lmtp
 def received_field(reception: Reception) -> bytes:
     """The `Received:` field, folded to lines of at most 78 octets where its words allow, CRLF at its end.
 
-    RFC 5321, section 4.4: Time-stamp-line; the `tls` clause is RFC 8314, section 4.3.
+    RFC 5321, section 4.4: Time-stamp-line; the `tls` clause is RFC 8314, section 4.3, the `priority` clause RFC 6710.
     """
     words = [f"Received: from {_word(reception.hello)}"]
     if reception.client_address:
@@ -70,6 +72,8 @@ def received_field(reception: Reception) -> bytes:
         words.append(f"for <{reception.recipient}>")
     if reception.tls_version and is_registered:
         words.append(f"tls {reception.cipher}")
+    if reception.priority is not None:
+        words.append(f"priority {reception.priority}")
     words[-1] += ";"
     words.append(format_date(reception.received_at))
     return _fold(words).encode("utf-8", "replace")
