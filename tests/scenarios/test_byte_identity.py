@@ -20,7 +20,7 @@ ADDED = re.compile(rb"Received: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 STORED = re.compile(rb"Return-Path: <[^\n]*>\nDelivered-To: [^\n]*\n")
 LARGE_OCTETS = 50_000_000
 ROOM_KIB = 16 * 1024
-PAGE_CACHE_KIB = 32 * 1024
+PAGE_CACHE_KIB = 8 * 1024
 HOPS = {"example.com": "relay", "example.net": "lmtp", "example.org": "maildir"}
 
 

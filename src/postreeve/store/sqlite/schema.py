@@ -17,7 +17,7 @@ from postreeve.store.face import StoreError
 
 VERSION: Final = 1
 PAGE_OCTETS: Final = 4096
-CACHE_KIBIBYTES: Final = 32 * 1024
+CACHE_KIBIBYTES: Final = 8 * 1024
 BUSY_SECONDS: Final = 10.0
 
 SCHEMA: Final = """
