@@ -155,6 +155,10 @@ def draw_metrics() -> str:
         "edited by hand. Labels that peers could choose are bounded: past 500 series of one metric the rest count as",
         "`other`.",
         "",
+        "A worker that ends leaves its counters and histograms to the others: the supervisor keeps what it last heard of",
+        "them, every 5 seconds. What was counted after that is lost with a worker that was killed. Counters begin at 0",
+        "when the server starts. `postreeve_process_*` are of each worker by itself and begin anew with it.",
+        "",
         "| metric | kind | labels | |",
         "|---|---|---|---|",
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from postreeve.app.crew import HEARTBEAT_SECONDS
 from tests.lab.server import Server
 
 SHORT = "From: jane@example.com\r\nSubject: hello\r\n\r\nIt works.\r\n"
@@ -396,10 +397,15 @@ def test_metrics_are_those_of_all_workers_and_outlive_one(tmp_path: Path) -> Non
         for _ in range(20):
             send(one.port("mx"))
         until(lambda: _counter(port, 'postreeve_messages_accepted_total{listener="mx"}') == 20)
+        time.sleep(HEARTBEAT_SECONDS * 1.5)  # the supervisor has heard of it
         first = one.worker_pids()[0]
         os.kill(first, signal.SIGKILL)
         until(lambda: len(one.worker_pids()) == 2 and first not in one.worker_pids())
         until(lambda: _counter(port, "postreeve_worker_exits_total") == 1)
+        until(lambda: _counter(port, 'postreeve_workers{state="answering"}') == 2)
+        assert _counter(port, 'postreeve_messages_accepted_total{listener="mx"}') == 20
+        send(one.port("mx"))
+        until(lambda: _counter(port, 'postreeve_messages_accepted_total{listener="mx"}') == 21)
 
 
 def _counter(port: int, name: str) -> float:

@@ -21,7 +21,7 @@ from postreeve.telemetry.event import (
     TelemetryEvent,
     WrongProtocolSeen,
 )
-from postreeve.telemetry.metric import MAX_SERIES, Metrics, Snapshot, merge
+from postreeve.telemetry.metric import MAX_SERIES, Metrics, Snapshot, keep_counts, merge, never_less
 
 
 def read(snapshot: Snapshot, name: str, *labels: str) -> Any:
@@ -157,3 +157,35 @@ def test_merge_adds_workers_up() -> None:
     assert read(merged, "postreeve_store_healthy") == 0
     assert "postreeve_from_another_version" not in merged
     assert merge([]) == {}
+
+
+def test_keep_counts_leaves_gauges_out() -> None:
+    metrics = Metrics()
+    metrics.tell(accepted())
+    metrics.tell(SessionOpened("s", "relay", "192.0.2.1"))
+    metrics.set_queue(QueueStats(5), now=1.0)
+    kept = keep_counts(metrics.snapshot())
+    assert read(kept, "postreeve_messages_accepted_total", "relay") == 1
+    assert read(kept, "postreeve_sessions_total", "relay") == 1
+    assert sum(read(kept, "postreeve_accept_seconds", "relay")[0]) == 1
+    assert not {"postreeve_sessions_open", "postreeve_queue_messages", "postreeve_store_healthy"} & set(kept)
+
+
+def test_never_less_holds_counters_where_they_were() -> None:
+    """Also where a series is missing for a while; gauges and a worker's own processor time go down as they like."""
+    many, few = Metrics(), Metrics()
+    for _ in range(3):
+        many.tell(accepted())
+    many.tell(accepted("submission"))
+    few.tell(accepted())
+    process = "postreeve_process_cpu_seconds_total"
+    before = many.snapshot() | {process: [[["0"], 9.0]], "postreeve_queue_messages": [[[], 7]]}
+    now = few.snapshot() | {process: [[["0"], 1.0]], "postreeve_queue_messages": [[[], 2]]}
+    shown = never_less(before, now)
+    assert read(shown, "postreeve_messages_accepted_total", "relay") == 3
+    assert read(shown, "postreeve_messages_accepted_total", "submission") == 1
+    assert sum(read(shown, "postreeve_accept_seconds", "relay")[0]) == 3
+    assert read(shown, process, "0") == 1.0
+    assert read(shown, "postreeve_queue_messages") == 2
+    assert never_less({}, now) == now
+    assert read(never_less(shown, many.snapshot()), "postreeve_messages_accepted_total", "relay") == 3

@@ -33,6 +33,8 @@ class Member:
     is_ready: bool = False
     problem: str = ""
     """Why it says that it cannot work."""
+    counts: str = "{}"
+    """What it had counted when it was last heard of, as JSON."""
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from postreeve.store.face import StoreError
 from postreeve.store.shards import find_nodes
 from postreeve.store.sqlite import SqliteStore
 from postreeve.telemetry.event import QueueChanged, StoreTrouble, Tell
-from postreeve.telemetry.metric import Metrics, Snapshot, merge
+from postreeve.telemetry.metric import Metrics, Snapshot, merge, never_less
 from postreeve.web.process import count_workers, measure_process
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Parts:
         self._endpoint: MetricsServer | None = None
         self._started_at = time.time()
         self.counted_elsewhere: Snapshot = {}
-        """What the supervisor has counted; only the first worker is told."""
+        """What the supervisor and workers that ended have counted; only the first worker is told."""
+        self._shown: Snapshot = {}
 
     async def start(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
         """Open everything, then accept. Raises PostreeveError or OSError when something cannot be opened."""
@@ -183,7 +184,9 @@ class Parts:
     async def _collect(self) -> Snapshot:
         answers = await ask_all(self._installation.data_dir / "run", {"do": "metrics"})
         snapshots = [answer["snapshot"] for answer in answers.values() if "snapshot" in answer]
-        return merge([*snapshots, count_workers(self._count, len(snapshots))])
+        now = merge([*snapshots, count_workers(self._count, len(snapshots))])
+        self._shown = never_less(self._shown, now)
+        return self._shown
 
     def _leave(self, listener: Listener) -> None:
         """No new connections; those that are open end in their own time."""

@@ -33,7 +33,7 @@ from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
 from postreeve.telemetry.event import ConfigReloaded, ServerStarted, ServerStopping, TelemetryEvent, WorkerExited
-from postreeve.telemetry.metric import Metrics
+from postreeve.telemetry.metric import Metrics, Snapshot, merge
 
 STOP_SECONDS: Final = 30.0
 _KILL_AFTER_SECONDS: Final = STOP_SECONDS - 2.0
@@ -70,6 +70,8 @@ class Supervisor:
         self._announce = announce
         self._log = Log(installation.config.log, time.time)
         self._metrics = Metrics()
+        self._inherited: Snapshot = {}
+        """What workers that ended had counted."""
         self._counters = SharedCounters(workers=count)
         self._crew = Crew(count, self._work)
         self._selector = selectors.DefaultSelector()
@@ -124,7 +126,7 @@ class Supervisor:
         """The first worker shows our counts with its own; it may be a new one, so it always gets all."""
         first = self._crew.members.get(0)
         if first is not None:
-            first.channel.send({"do": "count"}, json.dumps(self._metrics.snapshot()))
+            first.channel.send({"do": "count"}, json.dumps(merge([self._metrics.snapshot(), self._inherited])))
 
     def _work(self, index: int, channel: Channel) -> int:
         """In the new process: let go of what is the supervisor's, then be a worker."""
@@ -202,6 +204,7 @@ class Supervisor:
     def _reap(self) -> None:
         for member, status in self._crew.reap():
             self._on_packets(member)  # its last words
+            self._inherited = merge([self._inherited, json.loads(member.counts)])
             with suppress(KeyError):
                 self._selector.unregister(member.channel)
             member.channel.close()
@@ -227,7 +230,7 @@ class Supervisor:
                     self._selector.unregister(member.channel)
                 return
             member.heard_at = time.monotonic()
-            packet = received[0]
+            packet, text, _ = received
             match packet.get("said"):
                 case "ready":
                     member.is_ready = True
@@ -238,8 +241,10 @@ class Supervisor:
                     self._fail(member.problem)
                 case "reloaded" if self._reload is not None:
                     self._on_reloaded(member, str(packet["problem"]))
+                case "alive":
+                    member.counts = text
                 case _:
-                    pass  # alive
+                    pass
 
     # --- start and stop ---------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
 from postreeve.mail.error import PostreeveError
 from postreeve.telemetry.event import InternalError, TelemetryEvent
-from postreeve.telemetry.metric import Metrics
+from postreeve.telemetry.metric import Metrics, keep_counts
 
 DRAIN_SECONDS: Final = 25.0
 """Within what the supervisor waits for."""
@@ -109,7 +109,7 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            self._channel.send({"said": "alive"})
+            self._channel.send({"said": "alive"}, json.dumps(keep_counts(self._metrics.snapshot())))
 
     def _on_packets(self) -> None:
         while True:

@@ -21,6 +21,9 @@ _VERBS: Final = frozenset(
     ["AUTH", "BDAT", "DATA", "EHLO", "ETRN", "EXPN", "HELO", "HELP", "LHLO", "MAIL", "NOOP", "QUIT", "RCPT", "RSET"]
 ) | {"STARTTLS", "VRFY", "XCLIENT", "XFORWARD"}
 
+# A worker's own processor time begins anew with it.
+_LASTING: Final = tuple(one.name for one in FAMILIES if one.kind is not Kind.GAUGE and "worker" not in one.labels)
+
 Snapshot = dict[str, list[list[Any]]]
 Labels = tuple[str, ...]
 
@@ -182,6 +185,34 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
         if series:
             merged[family.name] = [[list(labels), value] for labels, value in series.items()]
     return merged
+
+
+def keep_counts(snapshot: Snapshot) -> Snapshot:
+    """What of a worker's snapshot outlives the worker: counters and histograms, but no gauges."""
+    return {name: snapshot[name] for name in _LASTING if name in snapshot}
+
+
+def never_less(before: Snapshot, now: Snapshot) -> Snapshot:
+    """`now`, with no counter and no histogram below what it was `before`: that would look like a restart to Prometheus.
+
+    What a worker counted between its last word and its sudden end is lost; this hides the step down, not the loss.
+    """
+    result = dict(now)
+    for name in _LASTING:
+        values = {tuple(labels): value for labels, value in before.get(name, ())}
+        for labels, value in now.get(name, ()):
+            key = tuple(labels)
+            values[key] = _greater(values[key], value) if key in values else value
+        if values:
+            result[name] = [[list(labels), value] for labels, value in values.items()]
+    return result
+
+
+def _greater(one: Any, other: Any) -> Any:
+    if not isinstance(one, list):
+        return max(one, other)
+    # As a whole: buckets and sum of one moment belong together.
+    return one if sum(one[0]) > sum(other[0]) else other
 
 
 def _combine(family: Family, one: Any, other: Any) -> Any:
