@@ -31,7 +31,7 @@ from postreeve.outbound.bounce import Bouncer
 from postreeve.outbound.deliver import Deliverer
 from postreeve.outbound.maildir import MaildirWriter
 from postreeve.outbound.scheduler import Clocks, Scheduler
-from postreeve.outbound.smtp import Outgoing
+from postreeve.outbound.smtp import NotOpened, Outgoing
 from postreeve.queue.model import Claim, Lease, Origin, RecipientRecord, RecipientState, Settlement
 from postreeve.queue.outcome import Delivered, Outcome
 from postreeve.queue.route import Identity, Router
@@ -51,6 +51,7 @@ class _Connection:
     tls: str = ""
     is_usable: bool = True
     max_recipients: int = 0
+    failed: tuple[tuple[str, Outcome], ...] = ()
 
     def transcript(self) -> str:
         return ""
@@ -67,7 +68,7 @@ class _Connections:
     def take(self, destination: str) -> _Connection | None:
         return self.idle.pop() if self.idle else None
 
-    async def open(self, step: Connect) -> _Connection | Outcome:
+    async def open(self, step: Connect) -> _Connection | NotOpened:
         return _Connection(step)
 
     def give_back(self, destination: str, connection: _Connection) -> None:

@@ -20,13 +20,14 @@ from postreeve.mail.reply import Reply
 from postreeve.outbound.attempt import Means
 from postreeve.outbound.bounce import Bouncer
 from postreeve.outbound.deliver import Deliverer
-from postreeve.outbound.smtp import Outgoing
+from postreeve.outbound.smtp import NotOpened, Outgoing
 from postreeve.queue.model import NewMessage, NewRecipient, Origin
-from postreeve.queue.outcome import Delivered, Handover, Outcome
+from postreeve.queue.outcome import ConnectFailed, Delivered, Handover, LocalKind, LocalProblem, Outcome
 from postreeve.queue.route import Identity, Router
 from postreeve.queue.settings import KeepConversations, QueueSettings
 from postreeve.queue.step import Connect
 from postreeve.report.fact import DsnSettings
+from postreeve.store.face import StoreError
 from postreeve.store.memory import MemoryStore
 from postreeve.telemetry.event import TelemetryEvent
 
@@ -56,6 +57,7 @@ class FakeConnection:
     is_usable: bool = True
     max_recipients: int = 0
     messages: int = 0
+    failed: tuple[tuple[str, Outcome], ...] = ()
 
     def transcript(self) -> str:
         return f"C: MAIL\nS: number {self.messages}"
@@ -91,14 +93,22 @@ class Network:
         self._got()
         return connections.pop()
 
-    async def open(self, step: Connect) -> FakeConnection | Outcome:
-        self.opened.append(step)
+    async def open(self, step: Connect) -> FakeConnection | NotOpened:
+        """The addresses one after the other, as long as nobody answers."""
+        failed: list[tuple[str, Outcome]] = []
         await asyncio.sleep(0)
-        problem = self.opens(step)
-        if problem is not None:
-            return problem
-        self._got()
-        return FakeConnection(step, self._send)
+        for address in step.addresses:
+            at = step.at(address)
+            self.opened.append(at)
+            problem = self.opens(at)
+            if problem is None:
+                self._got()
+                return FakeConnection(at, self._send, failed=tuple(failed))
+            if not isinstance(problem, ConnectFailed):
+                return NotOpened(problem, address, tuple(failed), transcript=f"S: {problem}")
+            failed.append((address, problem))
+        (address, problem), *earlier = reversed(failed)
+        return NotOpened(problem, address, tuple(reversed(earlier)))
 
     def _got(self) -> None:
         self.busy += 1
@@ -154,10 +164,18 @@ class Boxes:
     problem: Outcome | None = None
 
     async def deposit(
-        self, template: str, recipients: Sequence[Mailbox], reverse_path: Mailbox | None, content: bytes
+        self,
+        template: str,
+        recipients: Sequence[Mailbox],
+        reverse_path: Mailbox | None,
+        content: bytes | AsyncIterator[bytes],
     ) -> list[Outcome]:
         if self.problem is not None:
             return [self.problem] * len(recipients)
+        try:
+            content = content if isinstance(content, bytes) else b"".join([piece async for piece in content])
+        except StoreError as error:
+            return [LocalProblem(LocalKind.STORE, str(error))] * len(recipients)
         self.kept += [(template, str(recipient), content) for recipient in recipients]
         return [Delivered(Reply(250, "2.0.0", "stored"), Handover.FINAL)] * len(recipients)
 

@@ -152,9 +152,11 @@ class Sink:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        await _turns()  # for connections that are just being accepted
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _turns()  # for transports that are just being closed
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -167,10 +169,18 @@ class Sink:
             await _Play(reader, writer, seen, self.has_content).run(script)
         except (ConnectionError, asyncio.IncompleteReadError, TlsProblem):
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()  # what a peer does not take would keep the transport
+            raise
         finally:
             seen.is_over = True
             writer.close()
             self._tasks.discard(task)
+
+
+async def _turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 class _Play:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import gc
+import os
+from contextlib import suppress
 
 import pytest
 
-from postreeve.net.connect import ConnectTrouble, NoConnection, Source, connect, interleave
+from postreeve.net.connect import Connected, ConnectTrouble, NoConnection, Source, connect, interleave
+from tests.lab.blackhole import full_backlog
 
 pytestmark = pytest.mark.asyncio
 
@@ -15,21 +18,6 @@ pytestmark = pytest.mark.asyncio
 async def listen(address: str = "127.0.0.1") -> tuple[asyncio.Server, int]:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), address, 0)
     return server, server.sockets[0].getsockname()[1]
-
-
-def full_backlog() -> tuple[list[socket.socket], int]:
-    """A port where a connection is neither accepted nor refused: its queue is full."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    port = listener.getsockname()[1]
-    held = [listener]
-    for _ in range(3):
-        waiting = socket.socket()
-        waiting.setblocking(False)
-        waiting.connect_ex(("127.0.0.1", port))
-        held.append(waiting)
-    return held, port
 
 
 async def test_connect_uses_the_source_address() -> None:
@@ -46,7 +34,8 @@ async def test_connect_uses_the_source_address() -> None:
             lost.set()
 
     made = await connect(["127.0.0.1"], port, Ours, timeout_seconds=5, source=Source(ipv4="127.0.0.5"))
-    assert isinstance(made, Ours)
+    assert isinstance(made, Connected)
+    assert isinstance(made.protocol, Ours)
     assert peers == ["127.0.0.5"]
     await lost.wait()
     server.close()
@@ -69,20 +58,23 @@ async def test_connect_types_its_failures() -> None:
 
 
 async def test_connect_times_out() -> None:
-    held, port = full_backlog()
+    held = full_backlog()
+    port = held[0].getsockname()[1]
     made = await connect(["127.0.0.1"], port, asyncio.Protocol, timeout_seconds=0.2)
     assert isinstance(made, NoConnection)
-    assert made.kind is ConnectTrouble.TIMED_OUT
+    assert (made.kind, made.address, made.earlier) == (ConnectTrouble.TIMED_OUT, "127.0.0.1", ())
     for one in held:
         one.close()
 
 
 async def test_connect_goes_on_while_the_first_address_is_silent() -> None:
     """RFC 8305, section 5."""
-    held, port = full_backlog()
+    held = full_backlog()
+    port = held[0].getsockname()[1]
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.2", port)
     made = await connect(["127.0.0.1", "127.0.0.2"], port, asyncio.Protocol, timeout_seconds=5, stagger_seconds=0.01)
-    assert isinstance(made, asyncio.Protocol)
+    assert isinstance(made, Connected)
+    assert (made.address, made.failed) == ("127.0.0.2", ())
     server.close()
     for one in held:
         one.close()
@@ -93,7 +85,58 @@ async def test_connect_goes_on_at_once_when_refused() -> None:
     port = server.sockets[0].getsockname()[1]
     async with asyncio.timeout(5):
         made = await connect(["127.0.0.1", "127.0.0.2"], port, asyncio.Protocol, timeout_seconds=60, stagger_seconds=50)
-    assert isinstance(made, asyncio.Protocol)
+    assert isinstance(made, Connected)
+    assert made.address == "127.0.0.2"
+    assert [(one.address, one.kind) for one in made.failed] == [("127.0.0.1", ConnectTrouble.REFUSED)]
+    server.close()
+
+
+async def test_connect_tells_how_each_address_failed() -> None:
+    held = full_backlog()
+    port = held[0].getsockname()[1]
+    addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    made = await connect(addresses, port, asyncio.Protocol, timeout_seconds=0.3, stagger_seconds=0.01)
+    assert isinstance(made, NoConnection)
+    kinds = {one.address: one.kind for one in (*made.earlier, made)}
+    assert kinds == {
+        "127.0.0.1": ConnectTrouble.TIMED_OUT,
+        "127.0.0.2": ConnectTrouble.REFUSED,
+        "127.0.0.3": ConnectTrouble.REFUSED,
+    }
+    unbegun = await connect(addresses, port, asyncio.Protocol, timeout_seconds=0.1, stagger_seconds=50)
+    assert isinstance(unbegun, NoConnection)
+    assert (unbegun.address, unbegun.earlier) == ("127.0.0.1", ())
+    for one in held:
+        one.close()
+
+
+class Keeping(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+
+async def test_connect_leaves_no_descriptor_behind_when_cancelled() -> None:
+    """At any turn of the loop: neither a socket left open nor one closed that by then is another's."""
+    server, port = await listen()
+    for turns in range(12):
+        before = len(os.listdir("/proc/self/fd"))
+        making = asyncio.ensure_future(connect(["127.0.0.1"], port, Keeping, timeout_seconds=5))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        making.cancel()
+        with suppress(asyncio.CancelledError):
+            made = await making
+            assert isinstance(made, Connected)
+            made.protocol.transport.abort()
+        others = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
+        gc.collect()
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        for other in others:
+            os.close(other)  # OSError if somebody closed it
+        del making
+        assert len(os.listdir("/proc/self/fd")) <= before + 1, turns
     server.close()
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from postreeve.mail.address import Mailbox, parse_mailbox
 from postreeve.mail.envelope import EnvelopeRecipient, MailParameters
@@ -28,6 +29,11 @@ def mailbox(text: str) -> Mailbox:
     parsed = parse_mailbox(text)
     assert parsed is not None
     return parsed
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both event loops: uvloop is what the server runs on."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 async def eventually(is_so: Callable[[], bool]) -> None:

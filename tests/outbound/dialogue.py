@@ -41,7 +41,7 @@ IMPLICIT = TlsRequirement(TlsMode.IMPLICIT, verify=True, name="sink.example.com"
 async def attempt(connector: Connector, sink: Sink, **manner: object) -> Outcome:
     opened = await connector.open(step_to(sink, **manner))  # type: ignore[arg-type]
     if not isinstance(opened, Connection):
-        return opened
+        return opened.outcome
     (outcome,) = await opened.send(outgoing())
     opened.abort()
     return outcome

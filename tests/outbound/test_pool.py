@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from postreeve.outbound.pool import Pool
-from postreeve.outbound.smtp import Connection, Connector
+from postreeve.outbound.smtp import Connection, Connector, NotOpened
 from postreeve.queue.outcome import ConnectFailed, Delivered
 from postreeve.queue.settings import Credentials
 from tests.lab.sink import Close, Line, Say, Sink, serve
@@ -119,5 +119,22 @@ async def test_pool_forgets_failures(connector: Connectors) -> None:
         step = step_to(sink)
     pool = pool_of(connector, concurrency=1)
     for _ in range(3):
-        assert isinstance(await pool.open(step), ConnectFailed)
+        failed = await pool.open(step)
+        assert isinstance(failed, NotOpened)
+        assert isinstance(failed.outcome, ConnectFailed)
     assert pool.open_connections == 0
+
+
+async def test_pool_takes_an_open_connection_to_any_of_the_addresses(connector: Connectors) -> None:
+    async with Sink(serve(messages=3)) as sink:
+        pool = pool_of(connector)
+        first = await opened(pool, sink, address="127.0.0.8", others=(sink.address,))
+        assert [address for address, _ in first.failed] == ["127.0.0.8"]
+        pool.give_back("mx:example.com", first)
+        assert await opened(pool, sink, others=("127.0.0.7",)) is first
+        assert first.failed == ()
+        pool.give_back("mx:example.com", first)
+        elsewhere = await pool.open(replace(step_to(sink), address="127.0.0.8", others=("127.0.0.7",)))
+        assert isinstance(elsewhere, NotOpened)
+        assert pool.open_connections == 1
+        pool.close()

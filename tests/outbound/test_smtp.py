@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from postreeve.mail.reply import Reply
-from postreeve.outbound.smtp import Connection
+from postreeve.outbound.smtp import Connection, NotOpened
 from postreeve.queue.outcome import (
     ConnectFailed,
     ConnectProblem,
@@ -20,6 +20,7 @@ from postreeve.queue.outcome import (
     Stage,
 )
 from postreeve.queue.step import Dialogue
+from tests.lab.blackhole import full_backlog
 from tests.lab.sink import (
     Act,
     Close,
@@ -35,7 +36,7 @@ from tests.lab.sink import (
     Sink,
     serve,
 )
-from tests.outbound.conftest import SHORT, outgoing, step_to
+from tests.outbound.conftest import PATIENT, SHORT, outgoing, step_to
 from tests.outbound.dialogue import (
     FINAL,
     GREET,
@@ -250,8 +251,39 @@ async def test_open_reports_refused_connection(connector: Connectors) -> None:
     async with Sink(serve()) as sink:
         step = step_to(sink)
     outcome = await connector().open(step)
-    assert isinstance(outcome, ConnectFailed)
-    assert outcome.kind is ConnectProblem.REFUSED
+    assert isinstance(outcome, NotOpened)
+    assert isinstance(outcome.outcome, ConnectFailed)
+    assert outcome.outcome.kind is ConnectProblem.REFUSED
+    assert (outcome.address, outcome.transcript) == (step.address, "")
     missing = await connector().open(replace(step, socket="/nonexistent/lmtp"))
-    assert isinstance(missing, ConnectFailed)
-    assert "no such socket" in missing.detail
+    assert isinstance(missing, NotOpened)
+    assert isinstance(missing.outcome, ConnectFailed)
+    assert "no such socket" in missing.outcome.detail
+
+
+async def test_open_that_fails_keeps_address_and_dialogue(connector: Connectors) -> None:
+    async with Sink([*HELLO[:-1], Say(b"554 5.7.1 go away\r\n"), Line(), Say(b"554 5.7.1 go away\r\n")]) as sink:
+        failed = await connector().open(step_to(sink))
+    assert isinstance(failed, NotOpened)
+    assert failed.outcome == Refused(Reply(554, "5.7.1", "go away"), Stage.EHLO)
+    assert (failed.address, failed.tls, failed.failed) == (sink.address, "", ())
+    assert "EHLO mail.example.org" in failed.transcript
+    assert "554 5.7.1 go away" in failed.transcript
+
+
+async def test_open_races_the_addresses_of_a_host(connector: Connectors) -> None:
+    """RFC 8305: an address that swallows connections costs a moment; one that refuses them, nothing."""
+    async with Sink(serve(messages=1)) as sink:
+        held = full_backlog("127.0.0.9", sink.port)
+        step = replace(step_to(sink), address="127.0.0.9", others=("127.0.0.8", sink.address))
+        async with asyncio.timeout(2):
+            opened = await connector(PATIENT).open(step)
+        assert isinstance(opened, Connection)
+        assert opened.step == step_to(sink)
+        ((address, why),) = opened.failed
+        assert isinstance(why, ConnectFailed)
+        assert (address, why.kind) == ("127.0.0.8", ConnectProblem.REFUSED)
+        assert isinstance((await opened.send(outgoing()))[0], Delivered)
+        opened.abort()
+        for one in held:
+            one.close()

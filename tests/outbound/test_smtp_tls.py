@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from postreeve.net.certificate import ServerContexts
-from postreeve.outbound.smtp import Connection
+from postreeve.outbound.smtp import Connection, NotOpened
 from postreeve.queue.outcome import (
     Delivered,
     Lack,
@@ -103,8 +103,9 @@ async def test_implicit_tls_logs_in_and_hides_the_password(
 async def test_password_never_leaves_without_tls(connector: Connectors) -> None:
     async with Sink([*GREET, Line(), Say(b"250-sink\r\n250 AUTH PLAIN LOGIN\r\n"), Hang()]) as sink:
         outcome = await connector(SHORT).open(replace(step_to(sink), credentials=Credentials("me", "s3cret")))
-    assert isinstance(outcome, Unsuitable)
-    assert outcome.lack is Lack.AUTH
+    assert isinstance(outcome, NotOpened)
+    assert isinstance(outcome.outcome, Unsuitable)
+    assert outcome.outcome.lack is Lack.AUTH
     assert b"AUTH" not in sink.received
 
 
@@ -151,8 +152,8 @@ async def test_tls_survives_peer(name: str, connector: Connectors) -> None:
     async with Sink(script) as sink:
         async with asyncio.timeout(5):
             outcome = await connector(SHORT).open(step_to(sink, requirement))
-    assert not isinstance(outcome, Connection)
-    assert is_expected(outcome), outcome
+    assert isinstance(outcome, NotOpened)
+    assert is_expected(outcome.outcome), outcome
     assert b"MAIL" not in sink.received
 
 
@@ -166,9 +167,10 @@ async def test_verified_refuses_another_name(connector: Connectors, server_conte
     async with Sink(tls_script(server_contexts, Hang())) as sink:
         wrong = TlsRequirement(TlsMode.REQUIRED, verify=True, name="other.example.com")
         outcome = await connector(SHORT).open(step_to(sink, wrong))
-    assert isinstance(outcome, TlsProblem)
-    assert outcome.kind is TlsKind.CERTIFICATE
-    assert "another name" in outcome.detail
+    assert isinstance(outcome, NotOpened)
+    assert isinstance(outcome.outcome, TlsProblem)
+    assert outcome.outcome.kind is TlsKind.CERTIFICATE
+    assert "another name" in outcome.outcome.detail
 
 
 INJECTED = b"220 go\r\n250-sink.example.com\r\n250 AUTH PLAIN\r\n"
@@ -185,5 +187,6 @@ async def test_starttls_discards_injected_replies(
     async with Sink([*GREET, Line(), Say(OFFER), Line(), *acts, *tail]) as sink:
         step = replace(step_to(sink, REQUIRED), credentials=Credentials("me", "s3cret"))
         opened = await connector(SHORT).open(step)
-    assert isinstance(opened, (ProtocolProblem, TlsProblem)), opened
+    assert isinstance(opened, NotOpened), opened
+    assert isinstance(opened.outcome, (ProtocolProblem, TlsProblem)), opened
     assert b"AUTH" not in sink.received

@@ -22,6 +22,7 @@ from postreeve.queue.settings import DeliverySettings, QueueSettings, RouteSetti
 from postreeve.report.fact import DsnSettings
 from postreeve.store.face import LeaseTerms
 from postreeve.telemetry.event import RecipientDelivered, RecipientFailed
+from tests.lab.blackhole import full_backlog
 from tests.lab.delivery import Clock, House, Names, until
 from tests.lab.sink import Close, Line, Say, Sink, serve
 
@@ -87,6 +88,28 @@ def test_mail_reaches_smarthost_mx_and_maildir(tmp_path: Path, connector: Callab
             assert works.pool.open_connections == 0
             states = [event.tls for event in works.told(RecipientDelivered) if isinstance(event, RecipientDelivered)]
             assert set(states) == {""}
+
+    asyncio.run(main())
+
+
+def test_a_black_holed_address_costs_a_moment(tmp_path: Path, connector: Callable[..., Connector]) -> None:
+    """RFC 8305: the other address of the host gets the mail, long before the first has timed out."""
+
+    async def main() -> None:
+        async with Sink(serve(messages=9)) as smarthost, Sink(serve()) as mx:
+            held = full_backlog("127.0.0.9", mx.port)
+            works = _Works(smarthost, mx, tmp_path, connector)
+            works.names.hosts_addresses["mx.far.example"] = ("127.0.0.9", mx.address)
+            await works.store.open()
+            running = asyncio.create_task(works.scheduler.run())
+            async with asyncio.timeout(2):
+                await works.offer("carol@far.example", content=b"Subject: there\r\n\r\nfar\r\n")
+                await until(lambda: len(works.told(RecipientDelivered)) == 1 and works.scheduler.held == 0)
+            await works.scheduler.drain(5.0)
+            works.pool.close()
+            await running
+            for one in held:
+                one.close()
 
     asyncio.run(main())
 

@@ -77,6 +77,8 @@ class World:
     sendings: dict[str, Sending] = field(default_factory=dict)
     limit: int = 0
     steps: list[Step] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    """Addresses, one after the other; the race of a step ends with the first that does not refuse."""
 
     def run(self, plan: DeliveryPlan, bound: int = 200) -> dict[int, Judgement]:
         where = "adopted"
@@ -93,18 +95,20 @@ class World:
                 case LookupAddresses(host):
                     plan.take_addresses(self.addresses.get(host, Answer((), Absence.NO_SUCH_NAME)))
                 case Connect():
-                    where = step.address or step.socket
-                    problem = self.connections.get(where)
-                    plan.take_connection(problem(step) if callable(problem) else problem, self.limit)
+                    failed: list[tuple[str, Outcome]] = []
+                    for where in step.addresses if step.address else (step.socket,):
+                        self.tried.append(where)
+                        problem = self.connections.get(where)
+                        problem = problem(step) if callable(problem) else problem
+                        if not isinstance(problem, ConnectFailed):
+                            break
+                        failed.append((where, problem))
+                    plan.take_connection(problem, self.limit, where, [one for one in failed if one[0] != where])
                 case Send(recipients):
                     plan.take_outcomes(*self.sendings.get(where, _take_all)(recipients))
                 case Deposit(_, recipients):
                     plan.take_outcomes(*self.sendings.get("maildir", _take_all)(recipients))
         raise AssertionError(f"the plan does not end: {self.steps[-10:]}")
-
-    @property
-    def tried(self) -> list[str]:
-        return [step.address or step.socket for step in self.steps if isinstance(step, Connect)]
 
     @property
     def sent(self) -> list[tuple[int, ...]]:
@@ -184,6 +188,7 @@ NOWHERE: list[tuple[str, World, Action, str]] = [
 @pytest.mark.parametrize(("world", "action", "status"), [row[1:] for row in NOWHERE], ids=[row[0] for row in NOWHERE])
 def test_plan_ends_without_a_host(world: World, action: Action, status: str) -> None:
     world.steps.clear()
+    world.tried.clear()
     judged = world.run(_plan(recipients=(0, 1)))
     assert {(one.disposition.action, one.disposition.status) for one in judged.values()} == {(action, status)}
     assert world.tried == []
@@ -273,6 +278,41 @@ def test_plan_tries_a_bounded_number_of_addresses() -> None:
     )
     assert world.run(_plan())[0].disposition.action is Action.DEFERRED
     assert len(world.tried) == 5
+
+
+def _three_addresses(**connections: Outcome) -> World:
+    return World(
+        mx=Answer((Mx(1, "a.example"),)),
+        addresses={"a.example": Answer(("2001:db8::1", "192.0.2.1", "192.0.2.2"))},
+        connections={"2001:db8::1": REFUSED, "192.0.2.1": BUSY, "192.0.2.2": None} | dict(connections),
+    )
+
+
+def test_plan_races_the_addresses_of_a_host() -> None:
+    """RFC 8305: all of them in one step; after a peer that turned us away, those that were not asked."""
+    world = _three_addresses()
+    judged = world.run(_plan())
+    tls = TlsRequirement(TlsMode.OPPORTUNISTIC, name="a.example")
+    assert [step for step in world.steps if isinstance(step, Connect)] == [
+        Connect("a.example", "2001:db8::1", 25, tls, others=("192.0.2.1", "192.0.2.2")),
+        Connect("a.example", "192.0.2.2", 25, tls),
+    ]
+    assert (judged[0].disposition.action, judged[0].address) == (Action.DELIVERED, "192.0.2.2")
+
+
+def test_plan_counts_only_addresses_that_were_tried() -> None:
+    world = _three_addresses()
+    judged = world.run(_plan(addresses_per_attempt=2))
+    assert world.tried == ["2001:db8::1", "192.0.2.1"]
+    assert (judged[0].outcome, judged[0].address) == (BUSY, "192.0.2.1")
+
+
+def test_plan_goes_on_in_plaintext_at_the_address_that_answered() -> None:
+    world = _three_addresses()
+    world.connections["192.0.2.1"] = lambda step: None if step.tls == PLAINTEXT else HANDSHAKE
+    judged = world.run(_plan())
+    assert world.tried == ["2001:db8::1", "192.0.2.1", "192.0.2.1"]
+    assert (judged[0].disposition.action, judged[0].address) == (Action.DELIVERED, "192.0.2.1")
 
 
 def test_plan_looks_up_a_bounded_number_of_hosts() -> None:
@@ -541,7 +581,9 @@ class _Whims:
                 plan.take_addresses(self.draw(ADDRESS_ANSWERS))
             case Connect():
                 problem = self.draw(st.one_of(st.none(), OUTCOMES.filter(lambda outcome: outcome != OK)))
-                plan.take_connection(problem, self.draw(st.integers(0, 3)))
+                addresses = self.draw(st.lists(st.sampled_from([*step.addresses, "203.0.113.9"]), max_size=4))
+                failed = [(address, REFUSED) for address in addresses[1:]]
+                plan.take_connection(problem, self.draw(st.integers(0, 3)), "".join(addresses[:1]), failed)
             case Send(recipients) | Deposit(recipients=recipients):
                 outcomes = self.draw(st.lists(OUTCOMES, min_size=len(recipients), max_size=len(recipients)))
                 plan.take_outcomes(outcomes, self.draw(st.booleans()))

@@ -18,8 +18,8 @@ from typing import Final
 from postreeve.cli.refusal import Refused
 from postreeve.net.certificate import ClientTrust, opportunistic_context, verified_context
 from postreeve.net.trust import TrustRecorder
-from postreeve.outbound.smtp import Connection, Connector, Outgoing
-from postreeve.queue.outcome import ConnectFailed, Outcome
+from postreeve.outbound.smtp import Connection, Connector, NotOpened, Outgoing
+from postreeve.queue.outcome import Outcome
 from postreeve.queue.settings import Credentials, DeliverySettings, Timeouts, TlsMode
 from postreeve.queue.step import Connect, TlsRequirement
 
@@ -66,7 +66,7 @@ async def submit(server: Server, message: Outgoing, needed: frozenset[str]) -> S
     """
     opened = await _open(server)
     if not isinstance(opened, Connection):
-        return opened
+        return opened.outcome
     try:
         lacking = sorted(_KEYWORDS[field] for field in needed if not getattr(opened.capabilities, field))
         if lacking:
@@ -93,18 +93,15 @@ def queue_id(text: str) -> str:
     return found[1] if found else ""
 
 
-async def _open(server: Server) -> Connection | Outcome:
+async def _open(server: Server) -> Connection | NotOpened:
     settings = DeliverySettings(hostname=server.hello, timeouts=_TIMEOUTS)
     connector = Connector(settings, _trust(server), time.time)
     tls = TlsRequirement(server.tls, server.verify and server.tls is not TlsMode.NONE, server.name or server.host)
-    opened: Connection | Outcome | None = None
-    for address in await _addresses(server):
-        opened = await connector.open(Connect(server.host, address, server.port, tls, server.credentials))
-        if not isinstance(opened, ConnectFailed):
-            break
-    if opened is None:
+    addresses = await _addresses(server)
+    if not addresses:
         raise Refused(f"{server.host} has no address")
-    return opened
+    first, *others = addresses
+    return await connector.open(Connect(server.host, first, server.port, tls, server.credentials, others=tuple(others)))
 
 
 async def _addresses(server: Server) -> list[str]:

@@ -6,10 +6,11 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 STAGGER_SECONDS: Final = 0.25
 """RFC 8305, section 5: Connection Attempt Delay, recommended 250 ms."""
@@ -30,11 +31,22 @@ class ConnectTrouble(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NoConnection:
-    """Every address failed; `kind` and `detail` are the last one's, `address` says which that was."""
+    """No address answered; `kind` and `detail` are the last one's, `address` says which that was."""
 
     kind: ConnectTrouble
     detail: str
     address: str
+    earlier: tuple[NoConnection, ...] = ()
+    """How the other addresses failed, in the order in which they did; one that was never tried is not named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Generic[Protocol]):
+    """A connection to `address`; `failed` says how others failed before it came about."""
+
+    protocol: Protocol
+    address: str
+    failed: tuple[NoConnection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +68,50 @@ async def connect(
     timeout_seconds: float,
     source: Source = _NO_SOURCE,
     stagger_seconds: float = STAGGER_SECONDS,
-) -> Protocol | NoConnection:
+) -> Connected[Protocol] | NoConnection:
     """A connected protocol, made by `factory`, to the first of the addresses that answers.
 
-    Addresses are tried in order, families taking turns, each with `stagger_seconds` of advance; the time-out is for all
-    of them together. `addresses` are IP addresses as text, never names.
+    Addresses are tried in order, families taking turns, each with `stagger_seconds` of advance or until the one before
+    has failed; the time-out is for all of them together. `addresses` are IP addresses as text, never names.
     """
     if not addresses:
         return NoConnection(ConnectTrouble.OTHER, "no address to connect to", "")
+    race = _Race(port, source)
     try:
         async with asyncio.timeout(timeout_seconds):
-            if len(addresses) == 1:
-                connected = await _connect_one(addresses[0], port, source)
-            else:
-                connected = await _race(interleave(addresses), port, source, stagger_seconds)
-            if isinstance(connected, NoConnection):
-                return connected
-            loop = asyncio.get_running_loop()
-            try:
-                _, protocol = await loop.create_connection(factory, sock=connected)
-            except BaseException:
-                connected.close()
-                raise
-            return protocol
+            won = await race.run(interleave(addresses), stagger_seconds)
     except TimeoutError:
-        return NoConnection(ConnectTrouble.TIMED_OUT, f"no answer within {timeout_seconds:g} s", addresses[0])
+        return race.lost(f"no answer within {timeout_seconds:g} s")
+    if won is None:
+        return race.lost()
+    address, connected = won
+    try:
+        protocol = await _attach(factory, connected)
     except OSError as error:
-        return explain_os_error(error, addresses[0])
+        connected.close()
+        return replace(explain_os_error(error, address), earlier=tuple(race.failures))
+    return Connected(protocol, address, tuple(race.failures))
+
+
+async def _attach(factory: Callable[[], Protocol], connected: socket.socket) -> Protocol:
+    """A protocol by `factory` on a transport around the socket."""
+    # It takes two turns of the loop. uvloop 0.23 cannot be interrupted meanwhile: the descriptor would be closed twice,
+    # the second time when it is somebody else's, or the handle never, and the loop could not be closed any more.
+    making = asyncio.ensure_future(asyncio.get_running_loop().create_connection(factory, sock=connected))
+    try:
+        transport, protocol = await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_abort)
+        raise
+    if transport.is_closing():
+        # uvloop takes the socket object over only now, and would let go of it in a `close` that is over already.
+        connected.detach()
+    return protocol
+
+
+def _abort(making: asyncio.Task[tuple[asyncio.Transport, Protocol]]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result()[0].abort()
 
 
 def interleave(addresses: Sequence[str]) -> list[str]:
@@ -122,35 +151,56 @@ async def _connect_one(address: str, port: int, source: Source) -> socket.socket
     return made
 
 
-async def _race(
-    addresses: Sequence[str], port: int, source: Source, stagger_seconds: float
-) -> socket.socket | NoConnection:
-    running: set[asyncio.Task[socket.socket | NoConnection]] = set()
-    waiting = list(reversed(addresses))
-    failure = NoConnection(ConnectTrouble.OTHER, "no address to connect to", "")
-    try:
-        while waiting or running:
-            if waiting:
-                running.add(asyncio.ensure_future(_connect_one(waiting.pop(), port, source)))
-            pause = stagger_seconds if waiting else None
-            done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            for place, task in enumerate(done):
-                result = task.result()
-                if not isinstance(result, NoConnection):
-                    running.update(list(done)[place + 1 :])
-                    return result
-                failure = result
-        return failure
-    finally:
-        await _drop(running)
+class _Race:
+    """One race; `failures` are those that dropped out, in their order."""
+
+    __slots__ = ("_port", "_source", "_under_way", "failures")
+
+    def __init__(self, port: int, source: Source) -> None:
+        self._port = port
+        self._source = source
+        self._under_way: list[str] = []
+        self.failures: list[NoConnection] = []
+
+    async def run(self, addresses: Sequence[str], stagger_seconds: float) -> tuple[str, socket.socket] | None:
+        """The winner and its socket; None when all have failed."""
+        waiting = deque(addresses)
+        running: dict[asyncio.Task[socket.socket | NoConnection], str] = {}
+        try:
+            while waiting or running:
+                if waiting:
+                    address = waiting.popleft()
+                    self._under_way.append(address)
+                    running[asyncio.ensure_future(_connect_one(address, self._port, self._source))] = address
+                await asyncio.wait(
+                    running, timeout=stagger_seconds if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in [task for task in running if task.done()]:
+                    result = task.result()
+                    address = running.pop(task)
+                    if not isinstance(result, NoConnection):
+                        return address, result
+                    self._under_way.remove(address)
+                    self.failures.append(result)
+            return None
+        finally:
+            await _drop(running)
+
+    def lost(self, words: str = "") -> NoConnection:
+        """What to say when nobody won; `words` are about those that have not answered at all."""
+        silent = [NoConnection(ConnectTrouble.TIMED_OUT, words, address) for address in self._under_way]
+        *earlier, last = [*self.failures, *silent]
+        return replace(last, earlier=tuple(earlier))
 
 
-async def _drop(losers: set[asyncio.Task[socket.socket | NoConnection]]) -> None:
-    for task in losers:
+async def _drop(losers: Iterable[asyncio.Task[socket.socket | NoConnection]]) -> None:
+    tasks = list(losers)
+    for task in tasks:
         task.cancel()
-    for result in await asyncio.gather(*losers, return_exceptions=True):
-        if isinstance(result, socket.socket):
-            result.close()
+    if tasks:
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, socket.socket):
+                result.close()
 
 
 def explain_os_error(error: OSError, address: str) -> NoConnection:

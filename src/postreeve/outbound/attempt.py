@@ -13,13 +13,11 @@ from typing import Any, Protocol
 from postreeve.dns.answer import Answer, LookupFailed, Mx, Resolver
 from postreeve.mail.address import Mailbox
 from postreeve.mail.envelope import EnvelopeRecipient
-from postreeve.outbound.smtp import Outgoing
+from postreeve.outbound.smtp import NotOpened, Outgoing
 from postreeve.queue.model import Claim
 from postreeve.queue.outcome import (
     Delivered,
     Disconnected,
-    LocalKind,
-    LocalProblem,
     LookupKind,
     LookupProblem,
     Outcome,
@@ -28,7 +26,7 @@ from postreeve.queue.outcome import (
 from postreeve.queue.plan import DeliveryPlan
 from postreeve.queue.settings import KeepConversations
 from postreeve.queue.step import Connect, Deposit, Done, Judgement, LookupAddresses, LookupMx, Send
-from postreeve.store.face import Store, StoreError
+from postreeve.store.face import Store
 
 
 class OpenConnection(Protocol):
@@ -42,6 +40,11 @@ class OpenConnection(Protocol):
     @property
     def tls(self) -> str:
         """As in `queue.model.Attempt.tls`."""
+        ...
+
+    @property
+    def failed(self) -> tuple[tuple[str, Outcome], ...]:
+        """Addresses that were tried before it came about, and how each failed."""
         ...
 
     @property
@@ -70,7 +73,7 @@ class Connections(Protocol):
         """A connection left open by an earlier message for the destination."""
         ...
 
-    async def open(self, step: Connect) -> OpenConnection | Outcome:
+    async def open(self, step: Connect) -> OpenConnection | NotOpened:
         """A connection as `step` says, or why there is none."""
         ...
 
@@ -83,7 +86,11 @@ class Maildirs(Protocol):
     """What `outbound.maildir.MaildirWriter` is."""
 
     async def deposit(
-        self, template: str, recipients: Sequence[Mailbox], reverse_path: Mailbox | None, content: bytes
+        self,
+        template: str,
+        recipients: Sequence[Mailbox],
+        reverse_path: Mailbox | None,
+        content: bytes | AsyncIterator[bytes],
     ) -> list[Outcome]:
         """One durable copy per recipient; an outcome for each."""
         ...
@@ -170,13 +177,23 @@ class Attempt:
         clock = self._means.clock
         started = clock()
         opened = await self._means.connections.open(step)
-        if isinstance(opened, Outcome):
-            waiting = plan.waiting
-            self.tries.append(Try(started, clock() - started, step, waiting, [opened] * len(waiting)))
-            plan.take_connection(opened)
+        seconds = clock() - started
+        for address, outcome in opened.failed:
+            self._tell_unopened(plan, step.at(address), NotOpened(outcome), started, seconds)
+        if isinstance(opened, NotOpened):
+            self._tell_unopened(plan, step.at(opened.address), opened, started, seconds)
+            plan.take_connection(opened.outcome, 0, opened.address, opened.failed)
             return
         self._connection = opened
-        plan.take_connection(None, opened.max_recipients)
+        plan.take_connection(None, opened.max_recipients, opened.step.address, opened.failed)
+
+    def _tell_unopened(
+        self, plan: DeliveryPlan, step: Connect, opened: NotOpened, started: float, seconds: float
+    ) -> None:
+        waiting = plan.waiting
+        outcomes = [opened.outcome] * len(waiting)
+        conversation = "" if self._means.keep_conversations is KeepConversations.NONE else opened.transcript
+        self.tries.append(Try(started, seconds, step, waiting, outcomes, opened.tls, conversation))
 
     async def _send(self, plan: DeliveryPlan, recipients: tuple[int, ...]) -> None:
         connection, claim = self._connection, self._claim
@@ -217,13 +234,8 @@ class Attempt:
         clock = self._means.clock
         started = clock()
         mailboxes = [self._recipients[index].mailbox for index in recipients]
-        outcomes: Sequence[Outcome]
-        try:
-            content = self._content()
-            whole = content if isinstance(content, bytes) else b"".join([piece async for piece in content])
-            outcomes = await self._means.maildirs.deposit(path, mailboxes, self._claim.envelope.reverse_path, whole)
-        except StoreError as error:
-            outcomes = [LocalProblem(LocalKind.STORE, str(error))] * len(recipients)
+        sender = self._claim.envelope.reverse_path
+        outcomes = await self._means.maildirs.deposit(path, mailboxes, sender, self._content())
         self.tries.append(Try(started, clock() - started, None, recipients, outcomes))
         plan.take_outcomes(outcomes)
 

@@ -6,11 +6,13 @@ import asyncio
 import errno
 from collections.abc import Callable
 
-from postreeve.net.connect import ConnectTrouble, NoConnection
+from postreeve.net.connect import Connected, ConnectTrouble, NoConnection
 from postreeve.outbound.wire import Wire
 
 
-async def connect_socket(path: str, make: Callable[[], Wire], *, timeout_seconds: float) -> Wire | NoConnection:
+async def connect_socket(
+    path: str, make: Callable[[], Wire], *, timeout_seconds: float
+) -> Connected[Wire] | NoConnection:
     """A wire to the server that listens on the socket at `path`, or why there is none."""
     loop = asyncio.get_running_loop()
     try:
@@ -22,7 +24,7 @@ async def connect_socket(path: str, make: Callable[[], Wire], *, timeout_seconds
         return _explain(error, path)
     except ValueError:
         return NoConnection(ConnectTrouble.OTHER, "not a path that a socket can have", path)
-    return wire
+    return Connected(wire, path)
 
 
 def _explain(error: OSError, path: str) -> NoConnection:

@@ -1,8 +1,8 @@
 """Connections kept open for the next message: by destination, so that not even the DNS is asked again, and by step.
 
-Two connections are the same only if everything about them is: address, port, TLS requirement, credentials (`Connect`
-compares all of it). An idle connection is given up after a while, after so many messages, when the peer closes it, or
-when its place is needed.
+Two connections are the same only if everything about them is: address, port, TLS requirement, credentials
+(`Connect.allows` compares all of it). An idle connection is given up after a while, after so many messages, when the
+peer closes it, or when its place is needed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from postreeve.outbound.smtp import Connection, Connector
-from postreeve.queue.outcome import Outcome
+from postreeve.outbound.smtp import Connection, Connector, NotOpened
 from postreeve.queue.settings import DeliverySettings
 from postreeve.queue.step import Connect
 
@@ -68,10 +67,10 @@ class Pool:
                 return connection
         return None
 
-    async def open(self, step: Connect) -> Connection | Outcome:
+    async def open(self, step: Connect) -> Connection | NotOpened:
         """A connection as `step` says: an idle one of whatever destination, or a new one, once there is room for it."""
         for idle in reversed(self._idle.values()):
-            if idle.connection.step == step and idle.connection.is_usable:
+            if step.allows(idle.connection.step) and idle.connection.is_usable:
                 self._remove(idle.connection)
                 return idle.connection
         await self._make_room()
@@ -86,6 +85,7 @@ class Pool:
 
     def give_back(self, destination: str, connection: Connection) -> None:
         """The message is through: keep the connection for the next one, or close it."""
+        connection.failed = ()
         if not connection.is_usable or connection.messages >= self._messages or self._idle_seconds <= 0:
             connection.close()
             self._forget_one()

@@ -1,7 +1,7 @@
 """Connections to next hops, SMTP and LMTP: opened as a `queue.step.Connect` says, used for one message at a time.
 
     connector = Connector(settings, trust)
-    opened = await connector.open(connect)               # a Connection, or the Outcome that stood in the way
+    opened = await connector.open(connect)               # a Connection, or NotOpened with what stood in the way
     outcomes = await opened.send(message)                # one per recipient
     opened.close()
 
@@ -20,7 +20,7 @@ from postreeve.mail.address import Mailbox
 from postreeve.mail.envelope import NO_MAIL_PARAMETERS, BodyType, EnvelopeRecipient, MailParameters
 from postreeve.mail.error import PostreeveError
 from postreeve.net.certificate import ClientTrust
-from postreeve.net.connect import NoConnection, Source, connect
+from postreeve.net.connect import Connected, NoConnection, Source, connect
 from postreeve.outbound.lmtp import connect_socket
 from postreeve.outbound.wire import Wire, WireEvent, WireTls, stage_of
 from postreeve.queue.outcome import (
@@ -78,6 +78,19 @@ class Outgoing:
     """FUTURERELEASE, for a message that we submit."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """Why there is no connection: `outcome` came about at `address`; `failed` says how others failed before."""
+
+    outcome: Outcome
+    address: str = ""
+    failed: tuple[tuple[str, Outcome], ...] = ()
+    tls: str = ""
+    """Version and cipher, where it came to TLS."""
+    transcript: str = ""
+    """What was said until then; no credentials."""
+
+
 @dataclass(slots=True)
 class Connector:
     """Opens connections the way the settings say. `clock` gives POSIX seconds (certificates are judged by it)."""
@@ -90,21 +103,27 @@ class Connector:
     def __post_init__(self) -> None:
         self._source = Source(self.settings.source_ipv4, self.settings.source_ipv6)
 
-    async def open(self, step: Connect) -> Connection | Outcome:
-        """Connect, greet, start TLS, log in. Never raises for anything a peer or the network does."""
+    async def open(self, step: Connect) -> Connection | NotOpened:
+        """Connect, greet, start TLS, log in. Never raises for anything a peer or the network does.
+
+        The connection's own step names the one address that was reached.
+        """
         tls = self._tls(step)
-        wire = await self._wire(step, tls)
-        if not isinstance(wire, Wire):
-            return wire
+        made = await self._wire(step, tls)
+        if isinstance(made, NoConnection):
+            return NotOpened(_failure(made)[1], made.address, tuple([_failure(one) for one in made.earlier]))
+        wire, failed = made.protocol, tuple([_failure(one) for one in made.failed])
         try:
             event = await wire.next_event()
         except asyncio.CancelledError:
             wire.abort()
             raise
         if isinstance(event, Ready):
-            return Connection(step, wire, self._describe_tls(step, wire))
+            return Connection(step.at(made.address), wire, self._describe_tls(step, wire), failed)
         wire.abort()
-        return outcome_of(event)
+        info = wire.tls_info
+        tls = "" if info is None else f"{info.version} {info.cipher}"
+        return NotOpened(outcome_of(event), made.address, failed, tls, wire.core.transcript.text())
 
     def _tls(self, step: Connect) -> WireTls | None:
         match step.tls.mode:
@@ -117,7 +136,7 @@ class Connector:
                     name = ""
                 return WireTls(context, name, is_implicit=mode is TlsMode.IMPLICIT)
 
-    async def _wire(self, step: Connect, tls: WireTls | None) -> Wire | Outcome:
+    async def _wire(self, step: Connect, tls: WireTls | None) -> Connected[Wire] | NoConnection:
         settings = client_settings(self.settings.hostname, step)
 
         def make() -> Wire:
@@ -126,12 +145,8 @@ class Connector:
 
         seconds = self.settings.timeouts.connect
         if step.socket:
-            made = await connect_socket(step.socket, make, timeout_seconds=seconds)
-        else:
-            made = await connect((step.address,), step.port, make, timeout_seconds=seconds, source=self._source)
-        if isinstance(made, NoConnection):
-            return ConnectFailed(ConnectProblem(made.kind.value), made.detail)
-        return made
+            return await connect_socket(step.socket, make, timeout_seconds=seconds)
+        return await connect(step.addresses, step.port, make, timeout_seconds=seconds, source=self._source)
 
     def _describe_tls(self, step: Connect, wire: Wire) -> str:
         info = wire.tls_info
@@ -148,10 +163,12 @@ class Connector:
 class Connection:
     """An open connection, ready for messages one after the other."""
 
-    __slots__ = ("_wire", "messages", "step", "tls")
+    __slots__ = ("_wire", "failed", "messages", "step", "tls")
 
-    def __init__(self, step: Connect, wire: Wire, tls: str) -> None:
+    def __init__(self, step: Connect, wire: Wire, tls: str, failed: tuple[tuple[str, Outcome], ...] = ()) -> None:
         self.step = step
+        self.failed = failed
+        """How other addresses failed before this one was reached; forgotten once it served."""
         self.tls = tls
         """As in `Attempt.tls`: version, cipher and verified, trusted (not asked, but would have been) or unverified."""
         self.messages = 0
@@ -255,6 +272,10 @@ class Connection:
         if self._wire.core.capabilities.dsn:
             return Handover.WITH_DSN
         return Handover.FINAL if self.step.dialogue is Dialogue.LMTP else Handover.WITHOUT_DSN
+
+
+def _failure(made: NoConnection) -> tuple[str, Outcome]:
+    return made.address, ConnectFailed(ConnectProblem(made.kind.value), made.detail)
 
 
 def client_settings(hostname: str, step: Connect) -> ClientSettings:

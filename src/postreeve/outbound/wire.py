@@ -145,7 +145,9 @@ class Wire(asyncio.Protocol):
         """Called by the event loop."""
         self._transport = cast("asyncio.Transport", transport)
         if self._tls is not None and self._tls.is_implicit:
-            self._start_tls(self._tls)
+            problem = self._start_tls(self._tls)
+            if problem is not None:
+                self._give(problem)
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""

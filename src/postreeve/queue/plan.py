@@ -4,8 +4,9 @@
     while not isinstance(step := plan.next_step(), Done):
         ... do what the step says, then give the result to plan.take_<what>(...)
 
-The plan ends always: it tries a bounded number of hosts and addresses, and every repetition on the same address needs
-a recipient decided or TLS given up since the last. It never connects to ourselves.
+The addresses of a host are tried together, as RFC 8305 has it: a Connect step names them all, its answer those that
+were tried. The plan ends always: it tries a bounded number of hosts and addresses, and every repetition on the same
+address needs a recipient decided or TLS given up since the last. It never connects to ourselves.
 
 Outcomes are judged while they come as if more hosts were left; a recipient that no host decided is judged once more at
 the end, by the latest outcome that allows another try another day, if there was one: mail bounces only when every host
@@ -76,7 +77,7 @@ class DeliveryPlan:
         "_begun",
         "_connected",
         "_current",
-        "_endpoints",
+        "_endpoint",
         "_hosts",
         "_identity",
         "_is_configured",
@@ -115,7 +116,7 @@ class DeliveryPlan:
         self._judgements: list[Judgement] = []
         self._seen: dict[int, _Seen] = {}
         self._hosts: deque[str] = deque()
-        self._endpoints: deque[Connect] = deque()
+        self._endpoint: Connect | None = None
         self._tries_left = settings.addresses_per_attempt
         self._limit = settings.recipients_per_transaction
         self._current: Connect | None = None
@@ -147,8 +148,8 @@ class DeliveryPlan:
         if self._again is not None:
             return self._again
         if self._tries_left > 0:
-            if self._endpoints:
-                return self._endpoints[0]
+            if self._endpoint is not None:
+                return self._endpoint
             if self._hosts:
                 return LookupAddresses(self._hosts[0])
         self._give_up()
@@ -173,7 +174,7 @@ class DeliveryPlan:
                 self._add_addresses(self._route.domain.ascii, [str(address)])
             case targets.Lmtp(socket=path) if path:
                 self._begun = True
-                self._endpoints.append(Connect("localhost", "", 0, PLAINTEXT, dialogue=Dialogue.LMTP, socket=path))
+                self._endpoint = Connect("localhost", "", 0, PLAINTEXT, dialogue=Dialogue.LMTP, socket=path)
             case targets.Lmtp() | targets.Smarthost():
                 self._begun = True
                 if usable_address(target.host) is not None:
@@ -225,12 +226,21 @@ class DeliveryPlan:
         else:
             self._note(LookupProblem(LookupKind.NO_USABLE_HOST, host))
 
-    def take_connection(self, problem: Outcome | None, limit: int = 0) -> None:
-        """Answers Connect: None when the peer is ready for mail; `limit` is its own limit of recipients, 0 for none."""
+    def take_connection(
+        self,
+        problem: Outcome | None,
+        limit: int = 0,
+        address: str = "",
+        failed: Sequence[tuple[str, Outcome]] = (),
+    ) -> None:
+        """Answers Connect: None when the peer is ready for mail; `limit` is its own limit of recipients, 0 for none.
+
+        `address` is the one that was reached or the last to fail, the first of the step when not given; `failed` says
+        how others failed. Those named nowhere may still be tried.
+        """
         connect = self._again
         if connect is None:
-            connect = self._endpoints.popleft()
-            self._tries_left -= 1
+            connect = self._tried(address, failed)
         self._again = None
         if problem is None:
             self._open(connect, limit)
@@ -242,6 +252,20 @@ class DeliveryPlan:
             self._note(problem, connect)
         else:
             self._decide_all(problem, connect)
+
+    def _tried(self, address: str, failed: Sequence[tuple[str, Outcome]]) -> Connect:
+        """Keeps the addresses that were not tried for later; returns how the one at `address` was."""
+        endpoint = self._endpoint
+        if endpoint is None:
+            raise RuntimeError("an answer to no Connect")
+        addresses = endpoint.addresses
+        connect = endpoint.at(address if address in addresses else addresses[0])
+        for name, outcome in failed:
+            self._note(outcome, endpoint.at(name))
+        left = [name for name in addresses if name != connect.address and all(name != other for other, _ in failed)]
+        self._tries_left -= len(addresses) - len(left)
+        self._endpoint = replace(endpoint, address=left[0], others=tuple(left[1:])) if left else None
+        return connect
 
     def take_outcomes(self, outcomes: Sequence[Outcome], is_open: bool = True) -> None:
         """Answers Send or Deposit, one outcome per recipient; `is_open`: the connection takes another transaction."""
@@ -301,8 +325,10 @@ class DeliveryPlan:
             self._note(LookupProblem(LookupKind.TEMPORARY, host, f"has no {family} address, and only those are used"))
         elif not found.wanted:
             self._note(LookupProblem(LookupKind.NO_USABLE_HOST, host))
-        for address in found.wanted:
-            self._endpoints.append(Connect(host, address, port, tls, credentials, dialogue))
+        # Those beyond the limit are not even raced.
+        wanted = found.wanted[: self._tries_left]
+        if wanted:
+            self._endpoint = Connect(host, wanted[0], port, tls, credentials, dialogue, others=wanted[1:])
 
     def _manner(self, host: str) -> tuple[int, TlsRequirement, Credentials | None, Dialogue]:
         match self._target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from postreeve.queue.disposition import Disposition
@@ -47,7 +47,8 @@ class LookupAddresses:
 class Connect:
     """Connect, greet, start TLS, log in; answer with `DeliveryPlan.take_connection`.
 
-    Either `address` and `port`, or `socket` (a local path). `host` is the name for TLS (SNI) and for the log.
+    Either `address` and `port`, or `socket` (a local path). `host` is the name for TLS (SNI) and for the log. `others`
+    are further addresses of the host, to be raced with the first when that one is slow (RFC 8305, section 5).
     """
 
     host: str
@@ -57,6 +58,22 @@ class Connect:
     credentials: Credentials | None = None
     dialogue: Dialogue = Dialogue.SMTP
     socket: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses, in the order of preference."""
+        return (self.address, *self.others)
+
+    def at(self, address: str) -> Connect:
+        """The same at one address alone."""
+        if self.socket or (not self.others and address == self.address):
+            return self
+        return replace(self, address=address, others=())
+
+    def allows(self, made: Connect) -> bool:
+        """True when a connection that was made as `made` says is one of those asked for here."""
+        return made.host == self.host and made.address in self.addresses and made == self.at(made.address)
 
 
 @dataclass(frozen=True, slots=True)
