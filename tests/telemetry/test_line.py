@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -30,8 +30,9 @@ ACCEPTED = MessageAccepted(
 
 
 def sample(kind: type, text: str = "x") -> Any:
-    values: dict[str, Any] = {"str": text, "int": 3, "float": 0.5, "bool": True}
-    return kind(**{field.name: values[str(field.type)] for field in dataclasses.fields(kind)})
+    values: dict[type, Any] = {str: text, int: 3, float: 0.5, bool: True}
+    types = get_type_hints(kind)
+    return kind(**{field.name: values[types[field.name]] for field in dataclasses.fields(kind)})
 
 
 def test_logfmt_line() -> None:

@@ -38,7 +38,7 @@ class SharedCounters:
         """The same counts, written to in the column of `worker` (from 0)."""
         if not 0 <= worker < self.workers:
             raise ValueError(f"worker must be 0 … {self.workers - 1}, not {worker}")
-        face = object.__new__(SharedCounters)
+        face = SharedCounters.__new__(SharedCounters)
         face.slots, face.workers, face._worker = self.slots, self.workers, worker
         face._key, face._gauges, face._rates = self._key, self._gauges, self._rates
         return face

@@ -55,7 +55,8 @@ class DotReader:
             if buffer.endswith(partial, start):
                 stop -= len(partial)
                 break
-        piece = buffer[start:stop]
+        # Compiled, a slice of the whole would be a copy.
+        piece = buffer[start:stop] if start or stop < len(buffer) else buffer
         return (piece if dot < 0 else piece.replace(b"\r\n.", b"\r\n")), stop, False
 
 

@@ -44,12 +44,12 @@ def _read_line(talk: Conversation) -> Event | Need | None:
         return talk.wait()
     talk.fresh = False
     talk.at, fault = found
+    if fault is Fault.BARE_LF or fault is Fault.FAR_TOO_LONG:
+        return talk.refuse_and_close("", BARE_LF if fault is Fault.BARE_LF else LINE_TOO_LONG)
     line = talk.buffer[start : talk.at - 2]
-    if fault is None or (fault is Fault.TOO_LONG and _is_long_auth(talk, line)):
+    if fault is None or _is_long_auth(talk, line):
         return obey(talk, line)
-    if fault is Fault.TOO_LONG:
-        return talk.refuse("", LINE_TOO_LONG)
-    return talk.refuse_and_close("", BARE_LF if fault is Fault.BARE_LF else LINE_TOO_LONG)
+    return talk.refuse("", LINE_TOO_LONG)
 
 
 def _is_long_auth(talk: Conversation, line: bytes) -> bool:

@@ -84,9 +84,9 @@ def _alone(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite3.Con
     connection.execute("SAVEPOINT alone")
     try:
         job.result = call(connection)
-    except (StoreError, Undecodable) as error:
+    except (StoreError, Undecodable) as refusal:
         connection.execute("ROLLBACK TO alone")
-        job.error = error
+        job.error = refusal
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         if isinstance(error, sqlite3.Error) and not is_own_fault(error):
             raise
