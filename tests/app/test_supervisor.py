@@ -415,3 +415,15 @@ def _counter(port: int, name: str) -> float:
     except OSError:
         return -1.0
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+def test_room_for_mail_is_found_again_after_a_reload(tmp_path: Path) -> None:
+    """Too little room by the old setting, enough by the new one: nobody may go on believing the first."""
+    with Server(tmp_path, {"queue": {"min_free": "99.9%"}}) as one:
+        with pytest.raises(smtplib.SMTPSenderRefused, match=r"4\.3\.1"):
+            send(one.port("mx"))
+        one.wait_for_log("event=store_trouble state=full")
+        one.reload({"queue": {"min_free": 0}})
+        time.sleep(1.1)  # it is looked up once a second
+        send(one.port("mx"))
+        one.wait_for_log("event=store_trouble state=recovered")

@@ -28,7 +28,7 @@ from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.route import Route, Router
 from postreeve.queue.settings import DeliverySettings, QueueSettings
 from postreeve.report.fact import DsnSettings
-from postreeve.store.face import Store, StoreError
+from postreeve.store.face import Store, StoreError, StoreFull
 from postreeve.store.shards import add_stats
 from postreeve.telemetry.event import StoreTrouble, Tell
 
@@ -192,6 +192,8 @@ class Delivery:
             for store in self._stores:
                 try:
                     await self._sweep_one(store)
+                except StoreFull:
+                    pass  # the store tells itself, also when there is room again
                 except StoreError as problem:
                     self._tell(StoreTrouble("unavailable", f"history cannot be swept: {problem}"))
             await asyncio.sleep(SWEEP_SECONDS)

@@ -67,6 +67,8 @@ class Parts:
         self._certificates: Certificates | None = None
         self._control: ControlServer | None = None
         self._endpoint: MetricsServer | None = None
+        # One for good: what it said last must not be forgotten by a reload.
+        self._room = RoomGuard(self._has_room, time.monotonic, tell)
         self._started_at = time.time()
         self.counted_elsewhere: Snapshot = {}
         """What the supervisor and workers that ended have counted; only the first worker is told."""
@@ -217,12 +219,13 @@ class Parts:
             counters=self._counters,
             tls_context=self._certificates.context,
             logins=self._logins if takes_logins else None,
-            room=RoomGuard(
-                DiskRoom(installation.data_dir, installation.config.queue.min_free), time.monotonic, self._tell
-            ),
+            room=self._room,
             wants_claims=self._delivery.wants_claims,
             offer=self._delivery.offer,
         )
+
+    def _has_room(self) -> bool:
+        return DiskRoom(self._installation.data_dir, self._installation.config.queue.min_free)()
 
     def _tell_first(self, event: Any) -> None:
         """What is the same in every worker is told by the first."""

@@ -32,7 +32,14 @@ from postreeve.config.assemble import listener_settings
 from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
 from postreeve.inbound.counter import SharedCounters
-from postreeve.telemetry.event import ConfigReloaded, ServerStarted, ServerStopping, TelemetryEvent, WorkerExited
+from postreeve.telemetry.event import (
+    ConfigReloaded,
+    ServerStarted,
+    ServerStopped,
+    ServerStopping,
+    TelemetryEvent,
+    WorkerExited,
+)
 from postreeve.telemetry.metric import Metrics, Snapshot, merge
 
 STOP_SECONDS: Final = 30.0
@@ -81,6 +88,8 @@ class Supervisor:
         self._started_at = time.time()
         self._last_reload: dict[str, Any] | None = None
         self._stop_at: float | None = None
+        self._stopping_since = 0.0
+        self._killed = 0
         self._failure: str | None = None
         self._reload: _Reload | None = None
         self._reload_again = False
@@ -98,6 +107,8 @@ class Supervisor:
         try:
             while self._crew.members or self._stop_at is None:
                 self._turn()
+            if self._failure is None:
+                self._tell(ServerStopped(time.monotonic() - self._stopping_since, self._killed))
         finally:
             self._crew.kill()
             for one in self._bound:
@@ -162,6 +173,7 @@ class Supervisor:
             for member in self._crew.fill():
                 self._listen_to(member)
         elif time.monotonic() >= self._stop_at:
+            self._killed = max(self._killed, len(self._crew.members))
             self._crew.kill()
         if self._notifier.watchdog_seconds and self._crew.is_healthy:
             self._notifier.alive()
@@ -287,7 +299,7 @@ class Supervisor:
             if reason == "SIGINT":
                 self._stop_at = now  # asked twice: at once
             return
-        self._stop_at = now + _KILL_AFTER_SECONDS
+        self._stopping_since, self._stop_at = now, now + _KILL_AFTER_SECONDS
         if self._failure is None:
             self._tell(ServerStopping(reason))
         self._notifier.stopping()

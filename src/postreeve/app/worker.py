@@ -145,7 +145,7 @@ class Worker:
                 installation = parse(self._assignment.installation.path, text)
                 self._log.change(installation.config.log)
                 problem = await self._parts.reload(installation, [(name, self._sockets[key]) for name, key in wanted])
-            except (ConfigError, PostreeveError, OSError) as error:
+            except (ConfigError, PostreeveError, OSError, ImportError) as error:
                 problem = f"worker {self._assignment.index}: {error}"
             keys = {key for _, key in wanted}
             for key in [key for key in self._sockets if key not in keys]:

@@ -281,6 +281,14 @@ class ServerStopping:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerStopped:
+    """The last line of a server that ended in order; `killed` workers had not finished within the time for it."""
+
+    seconds: float
+    killed: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerExited:
     """A worker process ended; unless the server is stopping, another takes its place."""
 
@@ -302,7 +310,7 @@ TelemetryEvent = (
     | AuthenticationFailed | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted
     | MessageRefused | RecipientDelivered | RecipientDeferred | RecipientFailed | MessageSpawned
     | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | StressChanged | ConfigReloaded
-    | CertificateLoaded | ServerStarted | ServerStopping | WorkerExited | InternalError
+    | CertificateLoaded | ServerStarted | ServerStopping | ServerStopped | WorkerExited | InternalError
 )  # fmt: skip
 
 Tell = Callable[[TelemetryEvent], None]

@@ -27,6 +27,7 @@ from postreeve.telemetry.event import (
     RecipientDeferred,
     RecipientDelivered,
     RecordQuarantined,
+    ServerStopped,
     SessionClosed,
     SessionOpened,
     StoreTrouble,
@@ -98,11 +99,13 @@ def level_of(event: TelemetryEvent) -> Level:
         case InternalError() | RecordQuarantined():
             return Level.ERROR
         case StoreTrouble(state=state):
-            return {"unavailable": Level.ERROR, "full": Level.ERROR}.get(state, Level.INFO)
+            return Level.INFO if state == "recovered" else Level.ERROR
         case AuthenticationFailed() | CredentialsMisplaced():
             return Level.WARNING
         case ConfigReloaded(problem=problem) | CertificateLoaded(problem=problem):
             return Level.ERROR if problem else Level.INFO
+        case ServerStopped(killed=killed) if killed:
+            return Level.WARNING
         case StressChanged(on=True) | DestinationChanged(state="dead") | WorkerExited():
             return Level.WARNING
         case _:

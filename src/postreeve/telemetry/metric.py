@@ -78,7 +78,7 @@ class Metrics:
             e.TlsEstablished | e.TlsFailed | e.WrongProtocolSeen | e.Authenticated | e.AuthenticationFailed
             | e.CredentialsMisplaced | e.ConnectionRefused | e.DestinationChanged | e.QueueChanged
             | e.RecordQuarantined | e.StoreTrouble | e.StressChanged | e.ConfigReloaded | e.CertificateLoaded
-            | e.ServerStarted | e.ServerStopping | e.WorkerExited | e.InternalError
+            | e.ServerStarted | e.ServerStopping | e.ServerStopped | e.WorkerExited | e.InternalError
         ),
     ) -> None:  # fmt: skip
         match event:
@@ -117,7 +117,7 @@ class Metrics:
                 self._add(f.WORKER_EXITS, ())
             case e.InternalError():
                 self._add(f.INTERNAL_ERRORS, ())
-            case e.ServerStopping():
+            case e.ServerStopping() | e.ServerStopped():
                 pass
             case _:
                 assert_never(event)
