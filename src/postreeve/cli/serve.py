@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from postreeve.cli.place import ConfigOption
-
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration file; otherwise $POSTREEVE_CONFIG or /etc/postreeve/postreeve.toml.",
+    ),
+]
 DevOption = Annotated[
     bool, typer.Option("--dev", help="Development: loopback only, an account dev/dev, all mail kept in a Maildir.")
 ]
