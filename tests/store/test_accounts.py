@@ -115,3 +115,10 @@ def test_accounts_refuse_a_password_that_no_login_can_carry(accounts: SqliteAcco
     with pytest.raises(PasswordInvalid):
         accounts.add("alice", password, (), 1.0)
     assert accounts.list() == ()
+
+
+def test_accounts_that_are_damaged_say_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    path.write_bytes(b"no database at all " * 500)
+    with pytest.raises(StoreError, match=r"is damaged: .*restore it from a backup"):
+        SqliteAccounts(path)

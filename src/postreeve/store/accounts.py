@@ -133,8 +133,13 @@ class SqliteAccounts:
             path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._prepare()
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.OperationalError as error:
             raise StoreError(f"{path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            hint = "restore it from a backup, or move it away and make the accounts anew with `postreeve user add`"
+            raise StoreError(f"{path} is damaged: {error} ({hint})") from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
 
     def _prepare(self) -> None:
         run = self._connection.execute
