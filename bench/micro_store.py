@@ -1,10 +1,12 @@
 """How fast the embedded store is on its own: accepts, and accepts with their settlements, from one event loop.
 
     python -m bench.micro_store [--messages 20000] [--queued 1000000] [--directory DIR] [--history]
-                                [--busy 100] [--switch 0.005] [--json FILE]
+                                [--busy 100] [--switch 0.005] [--json FILE] [--defer]
 
 `--busy` burns so many microseconds of the loop's time per message, as a protocol engine does, so that the writer has to
 compete for the interpreter; `--switch` sets the interpreter's switch interval in seconds.
+
+`--defer` measures instead what a dead next hop costs: messages claimed and put off, with the story of the attempt.
 
 Times are wall-clock as the awaiting session sees them; CPU is of the whole process, all threads.
 """
@@ -20,6 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from postreeve.mail.envelope import Envelope, EnvelopeRecipient
 from postreeve.queue.model import (
     Attempt,
     Change,
+    Claim,
     NewMessage,
     NewRecipient,
     Origin,
@@ -101,6 +105,49 @@ async def accept_and_settle(store: SqliteStore, number: int) -> float:
     results = (Result(0, RecipientState.DELIVERED),)
     await store.settle(Settlement(claim.lease, results, (attempt,), (), new.accepted_at))
     return took
+
+
+async def defer(store: SqliteStore, claims: Sequence[Claim], begun: float) -> None:
+    """Settle as the scheduler does, some hundreds at a time."""
+    numbers = iter(claims)
+
+    async def settle() -> None:
+        for claim in numbers:
+            attempt = Attempt(
+                begun,
+                0.0,
+                (0,),
+                "smarthost:provider",
+                "mx.example.org",
+                "198.51.100.7",
+                stage="connect",
+                outcome="deferred",
+                reply="not tried, the destination does not answer: connection timed out: no answer within 30 s",
+            )
+            results = (Result(0, RecipientState.QUEUED, begun + 300, attempt.reply),)
+            await store.settle(Settlement(claim.lease, results, (attempt,), (), begun))
+
+    await asyncio.gather(*(settle() for _ in range(256)))
+
+
+async def measure_deferral(directory: Path, total: int) -> None:
+    """Rounds of claiming and putting off the same messages."""
+    store = SqliteStore(directory, 0)
+    await store.open()
+    for start in range(0, total, 1000):
+        await asyncio.gather(*(store.accept(message(store, n, 1)) for n in range(start, start + 1000)))
+    now = time.time() + 1
+    for number in range(3):
+        claims: list[Claim] = []
+        while len(claims) < total:
+            claims += await store.claim("mx:example0.org", 0, now, 200, LeaseTerms(now + 900))
+        cpu = time.process_time()
+        begun = time.perf_counter()
+        await defer(store, claims, now)
+        cpu, took = time.process_time() - cpu, time.perf_counter() - begun
+        print(f"defer, round {number + 1}: {total / took:8.0f}/s  cpu {cpu / total * 1e6:5.1f} us", flush=True)
+        now += 301
+    await store.close()
 
 
 def burn(microseconds: int) -> None:
@@ -202,9 +249,14 @@ def main() -> None:
     parser.add_argument("--history", action="store_true")
     parser.add_argument("--busy", type=int, default=0)
     parser.add_argument("--switch", type=float, default=sys.getswitchinterval())
+    parser.add_argument("--defer", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     sys.setswitchinterval(options.switch)
+    if options.defer:
+        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+            uvloop.run(measure_deferral(Path(directory), options.messages))
+        return
     figures = uvloop.run(run(options))
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n")

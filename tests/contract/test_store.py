@@ -333,7 +333,7 @@ async def test_upcoming_counts_a_lease_as_due_when_it_ends(store: Store) -> None
 
 async def test_settle_deferred_comes_back_when_due(store: Store) -> None:
     (claim,) = await store.accept(new(store), TERMS)
-    await store.settle(results(claim, QUEUED, due=NOW + 300, problem="451 4.3.0 later", warned=True))
+    await store.settle(results(claim, QUEUED, due=NOW + 300, problem="451 4.3.0 later", warned=2))
     assert await take(store, now=NOW + 299) == ()
     (again,) = await take(store, now=NOW + 300)
     (record,) = again.recipients
@@ -341,8 +341,48 @@ async def test_settle_deferred_comes_back_when_due(store: Store) -> None:
         1,
         NOW + 1,
         "451 4.3.0 later",
-        True,
+        2,
     )
+
+
+async def test_settle_defers_many_together_each_with_its_own_words(store: Store) -> None:
+    """A next hop that is down puts off all its messages at once: of two kinds, and one whose lease is lost."""
+    messages = [new(store, "mx:example.com", "mx:example.com", "mx:example.org") for _ in range(5)]
+    claims = [claim for message in messages for claim in await store.accept(message, TERMS)]
+    lost = claims[3]
+    assert await store.change(QueueFilter(idents=(lost.lease.ident,), destination=lost.recipients[0].destination),
+                              Change.HOLD, NOW) == 1  # fmt: skip
+
+    def deferred(number: int, claim: Claim) -> Settlement:
+        settled = results(claim, QUEUED, due=NOW + 300 + number, problem=f"45{number}", warned=number % 2)
+        told = tuple(replace(ATTEMPT, reply=f"45{number}", recipients=claim.lease.recipients) for _ in range(2))
+        return replace(settled, attempts=told)
+
+    settled = [store.settle(deferred(number, claim)) for number, claim in enumerate(claims)]
+    outcomes = await asyncio.gather(*settled, return_exceptions=True)
+    assert [isinstance(outcome, LeaseLost) for outcome in outcomes] == [claim is lost for claim in claims]
+    for number, claim in enumerate(claims):
+        story = await store.story(claim.lease.ident)
+        assert story is not None
+        for index in claim.lease.recipients:
+            record = story.summary.recipients[index]
+            if claim is lost:
+                assert (record.state, record.attempts) == (HELD, 0)
+            else:
+                assert (record.state, record.due, record.attempts) == (QUEUED, NOW + 300 + number, 1)
+                assert (record.last_problem, record.warned) == (f"45{number}", number % 2)
+                assert (record.first_attempt_at, record.leased_until) == (NOW + 1, None)
+        replies = [attempt.reply for attempt in story.attempts]
+        assert replies.count(f"45{number}") == (0 if claim is lost else 2)
+
+
+async def test_settle_defers_a_thousand_recipients(store: Store) -> None:
+    (claim,) = await store.accept(new(store, *["mx:example.com"] * 1000), TERMS)
+    await store.settle(results(claim, QUEUED, due=NOW + 300, problem="451"))
+    (again,) = await take(store, now=NOW + 300)
+    assert {record.attempts for record in again.recipients} == {1}
+    await store.settle(results(again, DELIVERED))
+    assert (await store.stats(NOW)).messages == 0
 
 
 async def test_settle_without_an_attempt_does_not_count_one(store: Store) -> None:

@@ -447,7 +447,7 @@ def test_delay_is_reported_once_when_it_is_time() -> None:
     async def run() -> list[Attempted]:
         claim = await _claim(house, house.message("bob@example.net"))
         deliverer, attempts = house.deliverer(), []
-        for age, warned in ((60.0, False), (4 * 3600.0, False), (8 * 3600.0, True)):
+        for age, warned in ((60.0, 0), (4 * 3600.0, 0), (8 * 3600.0, 1)):
             house.clock.now = START + age
             records = tuple(replace(one, attempts=5, warned=warned) for one in claim.recipients)
             attempts.append(await deliverer.attempt(replace(claim, recipients=records)))
@@ -457,7 +457,7 @@ def test_delay_is_reported_once_when_it_is_time() -> None:
     assert (early.settlement.spawned, later.settlement.spawned) == ((), ())
     (dsn,) = due.settlement.spawned
     assert b"Action: delayed" in (dsn.content or b"")
-    assert due.settlement.results[0].warned
+    assert due.settlement.results[0].warned == 1
     assert not early.settlement.results[0].warned
     (spawned,) = house.told(MessageSpawned)
     assert isinstance(spawned, MessageSpawned)
@@ -471,7 +471,7 @@ def test_expiry_returns_the_message() -> None:
     async def run() -> Attempted:
         claim = await _claim(house, house.message("bob@example.net"))
         house.clock.now = START + 5 * 86_400 + 1
-        records = tuple(replace(record, attempts=40, warned=True) for record in claim.recipients)
+        records = tuple(replace(record, attempts=40, warned=1) for record in claim.recipients)
         return await house.deliverer().attempt(replace(claim, recipients=records))
 
     attempted = asyncio.run(run())

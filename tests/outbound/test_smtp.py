@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from postreeve.mail.envelope import DeliverBy, MailParameters
 from postreeve.mail.reply import Reply
 from postreeve.outbound.smtp import Connection, NotOpened
 from postreeve.queue.outcome import (
@@ -15,9 +17,11 @@ from postreeve.queue.outcome import (
     ConnectProblem,
     Delivered,
     Disconnected,
+    Lack,
     Outcome,
     Refused,
     Stage,
+    Unsuitable,
 )
 from postreeve.queue.step import Dialogue
 from tests.lab.blackhole import full_backlog
@@ -245,6 +249,23 @@ async def test_send_lmtp_keeps_what_was_decided_when_the_peer_goes(connector: Co
     assert isinstance(first, Delivered)
     assert isinstance(second, Disconnected)
     assert second.stage is Stage.FINAL
+
+
+@pytest.mark.parametrize("dialogue", Dialogue, ids=lambda one: one.value)
+async def test_deliver_by_stops_at_a_relay_that_would_not_heed_it(dialogue: Dialogue, connector: Connectors) -> None:
+    """RFC 2852, section 4.2, is about relays: LMTP is final delivery."""
+    parameters = MailParameters(deliver_by=DeliverBy(time.time() + 60, must_return=True))
+    async with Sink(serve()) as sink:
+        connection = await connector().open(step_to(sink, dialogue=dialogue))
+        assert isinstance(connection, Connection)
+        (outcome,) = await connection.send(outgoing(parameters=parameters))
+        connection.abort()
+    if dialogue is Dialogue.LMTP:
+        assert isinstance(outcome, Delivered)
+        assert b" BY=" not in sink.received
+    else:
+        assert isinstance(outcome, Unsuitable)
+        assert outcome.lack is Lack.DELIVER_BY
 
 
 async def test_open_reports_refused_connection(connector: Connectors) -> None:

@@ -98,8 +98,8 @@ def test_schedule_ends_soon_after_the_lifetime(ident: int) -> None:
 
     now, warnings = START, 0
     for attempts in range(1, 100):
-        conclusion = conclude(DEFERRED, Waiting(START, attempts, warnings > 0), SCHEDULE, now, fraction)
-        warnings += conclusion.warn
+        conclusion = conclude(DEFERRED, Waiting(START, attempts, warnings), SCHEDULE, now, fraction)
+        warnings += conclusion.warned
         if conclusion.disposition.action is Action.EXPIRED:
             break
         now = conclusion.due
@@ -111,10 +111,9 @@ def test_warning_comes_once_for_each_age() -> None:
     schedule = Schedule((1800.0,), jitter=0.1, warn_after_seconds=(HOUR, 4 * HOUR, DAY))
     now, warned_at = START, []
     for attempts in range(1, 80):
-        conclusion = conclude(
-            DEFERRED, Waiting(START, attempts, bool(warned_at)), schedule, now, lambda n: spread(9, n)
-        )
-        if conclusion.warn:
+        conclusion = conclude(DEFERRED, Waiting(START, attempts, len(warned_at)), schedule, now, lambda n: spread(9, n))
+        if conclusion.warned:
+            assert conclusion.warned == len(warned_at) + 1
             warned_at.append(now - START)
         now = conclusion.due
     assert len(warned_at) == 3
@@ -122,8 +121,15 @@ def test_warning_comes_once_for_each_age() -> None:
         assert age <= at <= age + 1980
 
 
+def test_warning_after_a_long_silence_tells_of_all_ages_at_once() -> None:
+    schedule = Schedule(warn_after_seconds=(HOUR, 4 * HOUR, DAY))
+    late = _conclude(Waiting(START, 2, 1), START + 2 * DAY, schedule)
+    assert late.warned == 3
+    assert not _conclude(Waiting(START, 3, late.warned), START + 2 * DAY + HOUR, schedule).warned
+
+
 def test_warning_is_off_without_ages() -> None:
-    assert not _conclude(Waiting(START, 9), START + 2 * DAY, Schedule(warn_after_seconds=())).warn
+    assert not _conclude(Waiting(START, 9), START + 2 * DAY, Schedule(warn_after_seconds=())).warned
 
 
 def _until_deadline(must_return: bool, deadline: float) -> Callable[[int], Waiting]:
@@ -142,12 +148,12 @@ def test_deliver_by_return_bounces_at_the_deadline_even_after_one_attempt() -> N
 def test_deliver_by_notify_warns_at_the_deadline_and_goes_on() -> None:
     waiting = _until_deadline(False, START + 120)
     early = _conclude(waiting(1), START + 5)
-    assert (early.warn, early.due) == (False, START + 120)
+    assert (early.warned, early.due) == (0, START + 120)
     late = _conclude(waiting(2), early.due)
     assert late.disposition.action is Action.DEFERRED
-    assert late.warn
-    again = _conclude(replace(waiting(3), warned=True), late.due)
-    assert not again.warn
+    assert late.warned == 1
+    again = _conclude(replace(waiting(3), warned=late.warned), late.due)
+    assert not again.warned
 
 
 def test_deadline_counts_only_in_mode_return() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from postreeve.mail.ident import node_of
-from postreeve.queue.model import Change, QueueFilter, RecipientState, Result, Settlement
+from postreeve.queue.model import Attempt, Change, QueueFilter, RecipientState, Result, Settlement
 from postreeve.store.face import LeaseTerms, StoreError, StoreUnavailable
 from postreeve.store.shards import ShardedStore, add_stats, find_nodes, open_visitors
 from postreeve.store.sqlite import SqliteStore
@@ -62,6 +62,22 @@ async def test_restart_keeps_no_history_when_none_is_wanted(tmp_path: Path) -> N
     (claim,) = await store.accept(one, LeaseTerms(time.time() + 60))
     await store.settle(delivered(claim))
     assert await store.story(one.ident) is None
+    await store.close()
+
+
+async def test_story_keeps_the_latest_attempts(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, 0)
+    await store.open()
+    now = time.time()
+    (claim,) = await store.accept(message(store), LeaseTerms(now + 600))
+    for number in range(0, 90, 3):
+        told = [Attempt(now, 0.1, (0,), "mx:example.com", reply=f"451 {number + place}") for place in range(3)]
+        late = (Result(0, RecipientState.QUEUED, 0.0, "451"),)
+        await store.settle(Settlement(claim.lease, late, tuple(told), settled_at=now))
+        (claim,) = await store.claim(claim.recipients[0].destination, 0, now, 1, LeaseTerms(now + 600))
+    story = await store.story(claim.lease.ident)
+    assert story is not None
+    assert [attempt.reply for attempt in story.attempts] == [f"451 {number}" for number in range(26, 90)]
     await store.close()
 
 

@@ -48,7 +48,7 @@ def recipient(record: RecipientRecord) -> Document:
         "attempts": record.attempts,
         "first_attempt_at": iso(record.first_attempt_at),
         "last_problem": record.last_problem,
-        "delay_reported": record.warned,
+        "delay_reported": record.warned > 0,
         "leased_until": iso(record.leased_until),
         "to_be_bounced": record.doomed,
     }

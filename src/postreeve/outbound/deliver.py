@@ -188,7 +188,7 @@ class Deliverer:
                 action = success_action(outcome.handover)
             case Action.BOUNCED | Action.EXPIRED:
                 action = DsnAction.FAILED
-            case Action.DEFERRED if one.conclusion.warn:
+            case Action.DEFERRED if one.conclusion.warned:
                 action = DsnAction.DELAYED
                 waiting = _waiting(claim, one.record)
                 retry_until = waiting.expires_at or waiting.begun_at + self.settings.schedule.lifetime_seconds
@@ -230,7 +230,7 @@ def _result(one: Judged, now: float) -> Result:
         case Action.RELEASED:
             return Result(index, RecipientState.QUEUED, now, one.record.last_problem, counts_as_attempt=False)
         case action:
-            return Result(index, _STATES[action], one.conclusion.due, disposition.text, one.conclusion.warn)
+            return Result(index, _STATES[action], one.conclusion.due, disposition.text, one.conclusion.warned)
 
 
 def _trouble(judged: Sequence[Judged]) -> str:

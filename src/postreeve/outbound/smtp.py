@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from postreeve.mail.address import Mailbox
@@ -122,8 +122,8 @@ class Connector:
             return Connection(step.at(made.address), wire, self._describe_tls(step, wire), failed)
         wire.abort()
         info = wire.tls_info
-        tls = "" if info is None else f"{info.version} {info.cipher}"
-        return NotOpened(outcome_of(event), made.address, failed, tls, wire.core.transcript.text())
+        ciphers = "" if info is None else f"{info.version} {info.cipher}"
+        return NotOpened(outcome_of(event), made.address, failed, ciphers, wire.core.transcript.text())
 
     def _tls(self, step: Connect) -> WireTls | None:
         match step.tls.mode:
@@ -203,7 +203,7 @@ class Connection:
         if not wire.is_alive:
             return [Disconnected(Stage.MAIL, "the connection had been closed")] * len(message.recipients)
         try:
-            transaction, content = await _prepare(message)
+            transaction, content = await _prepare(message, self._parameters(message))
             event: WireEvent | None = wire.core.begin(transaction)
             if event is None:
                 wire.flush()
@@ -230,6 +230,13 @@ class Connection:
     def abort(self) -> None:
         """Cut the connection."""
         self._wire.abort()
+
+    def _parameters(self, message: Outgoing) -> MailParameters:
+        """RFC 2852 speaks of relays. LMTP is final delivery: in time is in time, whether or not the server knows of it."""
+        parameters = message.parameters
+        if self.step.dialogue is not Dialogue.LMTP or parameters.deliver_by is None or self.capabilities.deliver_by:
+            return parameters
+        return replace(parameters, deliver_by=None)
 
     async def _send_content(self, content: bytes | AsyncIterator[bytes]) -> WireEvent:
         wire = self._wire
@@ -333,9 +340,9 @@ def _is_sendable_name(name: str) -> bool:
     return False
 
 
-async def _prepare(message: Outgoing) -> tuple[Transaction, bytes | AsyncIterator[bytes]]:
+async def _prepare(message: Outgoing, parameters: MailParameters) -> tuple[Transaction, bytes | AsyncIterator[bytes]]:
     """What the content is like decides which extensions are needed; of content in pieces only the first is seen."""
-    parameters, content = message.parameters, message.content
+    content = message.content
     is_binary = parameters.body is BodyType.BINARY_MIME
     has_utf8_header = False
     if isinstance(content, bytes):

@@ -25,7 +25,8 @@ class Waiting:
     accepted_at: float
     attempts: int
     """This one included."""
-    warned: bool = False
+    warned: int = 0
+    """The ages to warn at that the sender was told of."""
     hold_until: float | None = None
     expires_at: float | None = None
     deliver_by: DeliverBy | None = None
@@ -38,11 +39,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What becomes of a recipient: its final disposition, or DEFERRED with the next `due`; `warn` wants a delay DSN."""
+    """What becomes of a recipient: its final disposition, or DEFERRED with the next `due`.
+
+    `warned` wants a delay DSN when it is not 0, and is then the number of ages the sender will have been told of.
+    """
 
     disposition: Disposition
     due: float = 0.0
-    warn: bool = False
+    warned: int = 0
 
 
 def conclude(
@@ -63,7 +67,7 @@ def conclude(
     due = next_due(schedule, now, waiting.attempts, fraction(waiting.attempts))
     if waiting.deliver_by is not None and now < waiting.deliver_by.deadline < due:
         due = waiting.deliver_by.deadline
-    return Conclusion(disposition, due, _is_warning_due(waiting, schedule, now, fraction))
+    return Conclusion(disposition, due, _ages_to_tell(waiting, schedule, now))
 
 
 def is_past_deadline(deliver_by: DeliverBy | None, now: float) -> bool:
@@ -94,13 +98,9 @@ def least_attempts(schedule: Schedule) -> int:
     return max(2, attempts)
 
 
-def _is_warning_due(waiting: Waiting, schedule: Schedule, now: float, fraction: Callable[[int], float]) -> bool:
-    """True when an age to warn at was passed since the attempt before this one, one pause ago."""
-    ages = [now - waiting.begun_at - age for age in schedule.warn_after_seconds]
+def _ages_to_tell(waiting: Waiting, schedule: Schedule, now: float) -> int:
+    """How many ages to warn at have passed, when that is more than the sender was told of, else 0."""
+    passed = sum(now >= waiting.begun_at + age for age in schedule.warn_after_seconds)
     if waiting.deliver_by is not None and not waiting.deliver_by.must_return:
-        ages.append(now - waiting.deliver_by.deadline)
-    passed = [seconds for seconds in ages if seconds >= 0]
-    if not passed or not waiting.warned:
-        return bool(passed)
-    earlier = waiting.attempts - 1
-    return min(passed) < pause_seconds(schedule, earlier, fraction(earlier))
+        passed += now >= waiting.deliver_by.deadline
+    return passed if passed > waiting.warned else 0

@@ -97,8 +97,8 @@ class RecipientRecord:
     first_attempt_at: float | None = None
     last_problem: str = ""
     """One line: the last reply or error, bounded."""
-    warned: bool = False
-    """A delay DSN was sent."""
+    warned: int = 0
+    """How many of the ages to warn at the sender was told of; not 0: a delay DSN was sent."""
     leased_until: float | None = None
     doomed: bool = False
     """An operator wants it to end with a failure DSN: whoever claims it bounces it without an attempt."""
@@ -152,7 +152,8 @@ class Result:
     due: float = 0.0
     """The next attempt, when `state` is QUEUED."""
     problem: str = ""
-    warned: bool = False
+    warned: int = 0
+    """As `RecipientRecord.warned` is to be when this attempt told of a delay, else 0."""
     counts_as_attempt: bool = True
 
 

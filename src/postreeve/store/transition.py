@@ -50,7 +50,7 @@ def settled(record: RecipientRecord, result: Result | None, at: float) -> Recipi
         attempts=record.attempts + tried,
         first_attempt_at=first,
         last_problem=result.problem[:MAX_PROBLEM_CHARACTERS],
-        warned=record.warned or result.warned,
+        warned=max(record.warned, result.warned),
         leased_until=None,
     )
 

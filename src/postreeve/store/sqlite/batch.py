@@ -14,7 +14,7 @@ from postreeve.store.sqlite.arrival import Arrival, write_arrivals
 from postreeve.store.sqlite.changing import quarantine
 from postreeve.store.sqlite.failure import is_own_fault
 from postreeve.store.sqlite.rows import Undecodable
-from postreeve.store.sqlite.settling import Ending, end_one, end_whole, hold_all
+from postreeve.store.sqlite.settling import Ending, EndingKind, defer_all, end_one, end_whole, hold_all
 
 
 @dataclass(slots=True, eq=False)
@@ -65,12 +65,17 @@ def _write_arrivals(connection: sqlite3.Connection, jobs: list[tuple[Job, Arriva
 
 
 def _write_endings(connection: sqlite3.Connection, jobs: list[tuple[Job, Ending]], keep_history: bool) -> None:
-    whole = [ending for _, ending in jobs if ending.is_whole]
-    together = bool(whole) and hold_all(connection, whole)
-    if together:
+    done: set[EndingKind] = set()
+    whole = [ending for _, ending in jobs if ending.kind is EndingKind.WHOLE]
+    if whole and hold_all(connection, whole):
         end_whole(connection, whole, keep_history)
+        done.add(EndingKind.WHOLE)
+    deferrals = [ending for _, ending in jobs if ending.kind is EndingKind.DEFERRAL]
+    if deferrals and hold_all(connection, deferrals):
+        defer_all(connection, deferrals)
+        done.add(EndingKind.DEFERRAL)
     for job, ending in jobs:
-        if together and ending.is_whole:
+        if ending.kind in done:
             continue
         _alone(connection, job, partial(end_one, ending=ending, keep_history=keep_history))
         if isinstance(job.error, Undecodable):

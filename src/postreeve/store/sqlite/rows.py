@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
@@ -24,7 +24,7 @@ from postreeve.mail.envelope import (
     RecipientParameters,
     Return,
 )
-from postreeve.queue.model import Attempt, NewMessage, NewRecipient, Origin, RecipientRecord, RecipientState
+from postreeve.queue.model import Attempt, NewMessage, NewRecipient, Origin, RecipientRecord, RecipientState, Result
 from postreeve.store.match import sender_text
 from postreeve.store.transition import MAX_PROBLEM_CHARACTERS
 
@@ -149,21 +149,24 @@ def decode_origin(text: str) -> Origin:
         raise Undecodable(f"the origin cannot be read: {error}") from error
 
 
-def encode_attempt(attempt: Attempt) -> Row:
-    """The story of an attempt, as it goes into JSON."""
+def encode_attempt(attempt: Attempt) -> str:
+    """The story of an attempt as a JSON list of its fields, put together by hand like the envelope."""
+    recipients = ",".join(map(str, attempt.recipients))
     return (
-        attempt.at,
-        attempt.duration_seconds,
-        attempt.recipients,
-        attempt.destination,
-        attempt.host,
-        attempt.address,
-        attempt.tls,
-        attempt.stage,
-        attempt.outcome,
-        attempt.reply,
-        attempt.conversation,
+        f"[{attempt.at!r},{attempt.duration_seconds!r},[{recipients}],{quoted(attempt.destination)},"
+        f"{quoted(attempt.host)},{quoted(attempt.address)},{quoted(attempt.tls)},{quoted(attempt.stage)},"
+        f"{quoted(attempt.outcome)},{quoted(attempt.reply)},{quoted(attempt.conversation)}]"
     )
+
+
+def encode_last(results: Iterable[Result], attempts: Iterable[str]) -> str:
+    """What ended a message, as JSON: `[[[index, state, due, problem, warned, tried], …], [attempt, …]]`."""
+    ends = [
+        f"[{one.index},{quoted(one.state.value)},{one.due!r},{quoted(one.problem)},{int(one.warned)},"
+        f"{'true' if one.counts_as_attempt else 'false'}]"
+        for one in results
+    ]
+    return f"[[{','.join(ends)}],[{','.join(attempts)}]]"
 
 
 def decode_attempt(row: Sequence[Any]) -> Attempt:
@@ -229,7 +232,7 @@ def decode_recipient(row: Sequence[Any], envelope: Envelope) -> RecipientRecord:
             attempts,
             first_attempt,
             problem,
-            bool(warned),
+            int(warned),
             due if lease else None,
             bool(doomed),
         )

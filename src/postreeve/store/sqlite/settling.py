@@ -1,16 +1,20 @@
 """Settling: the end of a lease, for many leases in one transaction.
 
 Most messages have one destination and are delivered at the first try: such settlements are *whole*, and a batch of them
-is one check, one copy into the history and one DELETE, whatever their number. All others are written one by one.
+is one check, one copy into the history and one DELETE, whatever their number. When a next hop is down all its messages
+are put off: such *deferrals* are one UPDATE and one INSERT. All others are written one by one.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+from typing import Final, TypeVar
 
-from postreeve.queue.model import RecipientRecord, Settlement
+from postreeve.queue.model import RecipientRecord, RecipientState, Settlement
 from postreeve.store.face import LeaseLost
 from postreeve.store.sqlite.arrival import Arrival, write_arrivals
 from postreeve.store.sqlite.rows import (
@@ -19,18 +23,31 @@ from postreeve.store.sqlite.rows import (
     decode_envelope,
     decode_recipient,
     encode_attempt,
+    encode_last,
     recipient_row,
-    to_json,
 )
 from postreeve.store.sqlite.statement import marks, values
-from postreeve.store.transition import is_finished, settled
+from postreeve.store.transition import MAX_PROBLEM_CHARACTERS, is_finished, settled
 
 _HISTORY_RECIPIENTS = (
     "(SELECT json_group_array(json_array(n, state, destination, priority, due, lease, attempts, first_attempt, problem,"
     " warned, doomed, address)) FROM recipient WHERE message_id = m.id)"
 )
 _HISTORY_ATTEMPTS = "(SELECT json_group_array(data) FROM attempt WHERE message_id = m.id)"
-MAX_ATTEMPTS_KEPT = 64
+MAX_ATTEMPTS_KEPT: Final = 64
+_MOST_ROWS: Final = 256
+
+Part = TypeVar("Part")
+
+
+class EndingKind(Enum):
+    """How a settlement is written."""
+
+    WHOLE = "whole"
+    """The message ends with it."""
+    DEFERRAL = "deferral"
+    """All its recipients go on waiting."""
+    OTHER = "other"
 
 
 @dataclass(slots=True)
@@ -39,46 +56,57 @@ class Ending:
 
     settlement: Settlement
     spawned: tuple[Arrival, ...]
-    is_whole: bool
+    kind: EndingKind
+    stories: list[str]
+    """The attempts as JSON."""
     last: str
     """JSON of the final results and attempts: what the history adds to the rows it copies."""
 
 
 def make_ending(settlement: Settlement, spawned: tuple[Arrival, ...], keep_history: bool) -> Ending:
     """Prepare `settlement` in the event loop, so that the writer only executes."""
-    lease = settlement.lease
-    is_whole = (
-        lease.whole
-        and not spawned
-        and len(settlement.results) == len(lease.recipients)
-        and all(result.state.is_final for result in settlement.results)
-    )
-    last = ""
-    if is_whole and keep_history:
-        results = [
-            (result.index, result.state.value, result.due, result.problem, result.warned, result.counts_as_attempt)
-            for result in settlement.results
-        ]
-        last = to_json((results, [encode_attempt(attempt) for attempt in settlement.attempts]))
-    return Ending(settlement, spawned, is_whole, last)
+    kind = _kind(settlement) if not spawned else EndingKind.OTHER
+    if kind is EndingKind.WHOLE and not keep_history:
+        return Ending(settlement, spawned, kind, [], "")
+    stories = [encode_attempt(attempt) for attempt in settlement.attempts]
+    last = encode_last(settlement.results, stories) if kind is EndingKind.WHOLE else ""
+    return Ending(settlement, spawned, kind, stories, last)
+
+
+def _kind(settlement: Settlement) -> EndingKind:
+    lease, results = settlement.lease, settlement.results
+    if len(results) != len(lease.recipients):
+        return EndingKind.OTHER
+    if lease.whole and all(result.state.is_final for result in results):
+        return EndingKind.WHOLE
+    is_deferral = all(result.state is RecipientState.QUEUED for result in results)
+    return EndingKind.DEFERRAL if is_deferral else EndingKind.OTHER
 
 
 def hold_all(connection: sqlite3.Connection, endings: Sequence[Ending]) -> bool:
     """True when every recipient of these leases is still held under its number, and no lease occurs twice."""
-    keys: list[int] = []
-    for ending in endings:
-        lease = ending.settlement.lease
-        for index in lease.recipients:
-            keys += (lease.ident, index, lease.number)
-    count = len(keys) // 3
-    if len({(keys[at], keys[at + 1]) for at in range(0, len(keys), 3)}) != count:
+    keys = [
+        (lease.ident, index, lease.number)
+        for lease in [ending.settlement.lease for ending in endings]
+        for index in lease.recipients
+    ]
+    if len({(ident, index) for ident, index, _ in keys}) != len(keys):
         return False
-    (held,) = connection.execute(
-        f"WITH wanted(id, n, number) AS (VALUES {values(3, count)}) SELECT count(*) FROM wanted"
-        " CROSS JOIN recipient AS r WHERE r.message_id = wanted.id AND r.n = wanted.n AND r.lease = wanted.number",
-        keys,
-    ).fetchone()
-    return bool(held == count)
+    return all(
+        connection.execute(
+            f"WITH wanted(id, n, number) AS (VALUES {values(3, len(part))}) SELECT count(*) FROM wanted"
+            " CROSS JOIN recipient AS r WHERE r.message_id = wanted.id AND r.n = wanted.n AND r.lease = wanted.number",
+            [*chain.from_iterable(part)],
+        ).fetchone()[0]
+        == len(part)
+        for part in _parts(keys)
+    )
+
+
+def _parts(rows: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    """A statement has room for some thousands of values only, and a message may have a thousand recipients."""
+    for start in range(0, len(rows), _MOST_ROWS):
+        yield rows[start : start + _MOST_ROWS]
 
 
 def end_whole(connection: sqlite3.Connection, endings: Sequence[Ending], keep_history: bool) -> None:
@@ -94,6 +122,28 @@ def end_whole(connection: sqlite3.Connection, endings: Sequence[Ending], keep_hi
         )
     idents = [ending.settlement.lease.ident for ending in endings]
     connection.execute(f"DELETE FROM message WHERE id IN ({marks(len(idents))})", idents)
+
+
+def defer_all(connection: sqlite3.Connection, endings: Sequence[Ending]) -> None:
+    """Put off all recipients of these leases; the caller has checked that the leases hold."""
+    after: list[Row] = []
+    for ending in endings:
+        settlement = ending.settlement
+        ident, at = settlement.lease.ident, settlement.settled_at
+        for one in settlement.results:
+            tried = int(one.counts_as_attempt)
+            problem = one.problem[:MAX_PROBLEM_CHARACTERS]
+            after.append((ident, one.index, one.due, problem, int(one.warned), tried, at if tried else None))
+    for part in _parts(after):
+        connection.execute(
+            f"WITH late(id, n, due, problem, warned, tried, at) AS (VALUES {values(7, len(part))})"
+            " UPDATE recipient SET due = late.due, lease = 0, problem = late.problem,"
+            " warned = max(recipient.warned, late.warned), attempts = attempts + late.tried,"
+            " first_attempt = coalesce(first_attempt, late.at)"
+            " FROM late WHERE recipient.message_id = late.id AND recipient.n = late.n",
+            [*chain.from_iterable(part)],
+        )
+    add_attempts(connection, [(ending.settlement.lease.ident, story) for ending in endings for story in ending.stories])
 
 
 def _copy_into_history(last: str) -> str:
@@ -118,7 +168,7 @@ def end_one(connection: sqlite3.Connection, ending: Ending, keep_history: bool) 
         settled(record, results.get(record.index), settlement.settled_at) if record.index in leased else record
         for record in records
     ]
-    add_attempts(connection, settlement)
+    add_attempts(connection, [(lease.ident, story) for story in ending.stories])
     write_recipients(connection, lease.ident, [record for record in after if record.index in leased])
     if is_finished(after):
         finish(connection, lease.ident, settlement.settled_at, keep_history)
@@ -157,19 +207,26 @@ def write_recipients(connection: sqlite3.Connection, ident: int, records: Sequen
         )
 
 
-def add_attempts(connection: sqlite3.Connection, settlement: Settlement) -> None:
-    """Keep the stories of the attempts; of a message that is tried for weeks, the latest."""
-    ident = settlement.lease.ident
-    for attempt in settlement.attempts:
+def add_attempts(connection: sqlite3.Connection, told: Sequence[tuple[int, str]]) -> None:
+    """Keep the stories of attempts at messages; of a message that is tried for weeks, the latest."""
+    for part in _parts(told):
+        counts: dict[int, int] = {}
+        rows: list[Row] = []
+        for ident, story in part:
+            counts[ident] = counts.get(ident, 0) + 1
+            rows.append((ident, counts[ident], story))
+        # SQLite finishes reading a table that it selects from before it inserts into it.
         connection.execute(
-            "INSERT INTO attempt SELECT ?, coalesce(max(seq), 0) + 1, ? FROM attempt WHERE message_id = ?",
-            (ident, to_json(encode_attempt(attempt)), ident),
+            f"WITH told(id, place, data) AS (VALUES {values(3, len(rows))}) INSERT INTO attempt SELECT id,"
+            " place + coalesce((SELECT max(seq) FROM attempt WHERE message_id = told.id), 0), data FROM told",
+            [*chain.from_iterable(rows)],
         )
-    if settlement.attempts:
+        # For each one that came, the one that was the latest so many before it goes.
+        gone = [(ident, MAX_ATTEMPTS_KEPT + place) for ident, count in counts.items() for place in range(count)]
         connection.execute(
-            "DELETE FROM attempt WHERE message_id = ? AND seq <="
-            " (SELECT max(seq) FROM attempt WHERE message_id = ?) - ?",
-            (ident, ident, MAX_ATTEMPTS_KEPT),
+            f"WITH gone(id, back) AS (VALUES {values(2, len(gone))}) DELETE FROM attempt WHERE (message_id, seq) IN"
+            " (SELECT id, (SELECT max(seq) FROM attempt WHERE message_id = gone.id) - back FROM gone)",
+            [*chain.from_iterable(gone)],
         )
 
 
