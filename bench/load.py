@@ -25,7 +25,7 @@ SESSIONS = 20
 def sink(base: Path) -> Iterator[tuple[int, SinkCount]]:
     """smtp-sink on a free port; the counter reads how many messages it has taken."""
     port = free_port()
-    log = base / "sink.out"
+    log = base / f"sink-{port}.out"
     with running(["/usr/sbin/smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{port}", "1000"], log):
         time.sleep(0.2)
         yield port, SinkCount(log)

@@ -23,7 +23,7 @@ from postreeve.outbound.maildir import MaildirWriter
 from postreeve.outbound.pool import Pool
 from postreeve.outbound.scheduler import Clocks, Scheduler
 from postreeve.outbound.smtp import Connector
-from postreeve.queue.model import Claim, QueueStats, Settlement
+from postreeve.queue.model import Claim, NewMessage, QueueStats, Settlement
 from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.route import Route, Router
 from postreeve.queue.settings import DeliverySettings, QueueSettings
@@ -164,6 +164,10 @@ class Delivery:
     def offer(self, claims: tuple[Claim, ...]) -> None:
         """Deliver these, which were born leased."""
         self._lines[0].scheduler.offer(claims)
+
+    def announce(self, message: NewMessage) -> None:
+        """This message waits in the first queue file."""
+        self._lines[0].scheduler.announce(message)
 
     # For operators
 

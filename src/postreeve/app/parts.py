@@ -222,6 +222,7 @@ class Parts:
             room=self._room,
             wants_claims=self._delivery.wants_claims,
             offer=self._delivery.offer,
+            announce=self._delivery.announce,
         )
 
     def _has_room(self) -> bool:

@@ -220,6 +220,8 @@ class Transaction:
         # From here on the message is ours, whatever becomes of the session.
         if claims:
             services.offer(claims)
+        if lease is None or message.recipients[0].due > now:
+            services.announce(message)
         services.tell(self._accepted(message, now))
         return policy.queued(self._ident_text)
 

@@ -12,7 +12,7 @@ from postreeve.mail.domain import Domain
 from postreeve.policy.recipient import OwnDomains, own_domains
 from postreeve.policy.sender import Room
 from postreeve.policy.settings import PolicySettings
-from postreeve.queue.model import Claim
+from postreeve.queue.model import Claim, NewMessage
 from postreeve.queue.route import Route
 from postreeve.store.face import Store
 from postreeve.telemetry.event import Tell
@@ -40,6 +40,8 @@ class Services:
     wants_claims: Callable[[], bool] = lambda: False
     """True when the deliverer has time for more: then a message is born leased to us and handed to `offer`."""
     offer: Callable[[tuple[Claim, ...]], None] = lambda claims: None
+    announce: Callable[[NewMessage], None] = lambda message: None
+    """Told of a message that waits in the store: nobody had time for it, or it is due later."""
     lease_seconds: float = 300.0
     domains: OwnDomains = field(init=False)
 

@@ -23,7 +23,7 @@ from postreeve.outbound.deliver import Attempted
 from postreeve.outbound.lane import FIRST_BATCH, Holding, Holdings, Lane
 from postreeve.outbound.lease import Leases
 from postreeve.outbound.settler import Settler
-from postreeve.queue.model import Claim, RecipientState, Settlement
+from postreeve.queue.model import Claim, NewMessage, RecipientState, Settlement
 from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.settings import DeliverySettings
 from postreeve.queue.throttle import Turn
@@ -125,6 +125,12 @@ class Scheduler:
             self._is_last_lane_full = lane.ready >= LANE_READY
             if self._is_down or not lane.wake_one():
                 self._crew.dispatch(lane)
+
+    def announce(self, message: NewMessage) -> None:
+        """A message that waits in the store, due now or later: what it needs is claimed in time."""
+        for recipient in message.recipients:
+            if recipient.state is RecipientState.QUEUED:
+                self._hint(recipient.destination, message.priority, recipient.due)
 
     def wake(self) -> None:
         """The queue may have changed: look again now."""
@@ -360,9 +366,7 @@ class Scheduler:
             if one.state is RecipientState.QUEUED:
                 self._hint(holding.destination, holding.claim.priority, one.due)
         for message in settlement.spawned:
-            for recipient in message.recipients:
-                if recipient.state is RecipientState.QUEUED:
-                    self._hint(recipient.destination, message.priority, recipient.due)
+            self.announce(message)
 
     def _hint(self, destination: str, priority: int, due: float) -> None:
         if self._agenda.add(destination, priority, due):
