@@ -385,7 +385,7 @@ def test_plan_reaches_a_smarthost_with_its_port_tls_and_credentials() -> None:
     world.run(_plan(Smarthost("smtp.example.net", 465, TlsMode.IMPLICIT, credentials=credentials)))
     tls = TlsRequirement(TlsMode.IMPLICIT, verify=True, name="smtp.example.net")
     assert world.steps[:2] == [
-        LookupAddresses("smtp.example.net"),
+        LookupAddresses("smtp.example.net", is_configured=True),
         Connect("smtp.example.net", "192.0.2.5", 465, tls, credentials),
     ]
 

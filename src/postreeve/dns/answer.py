@@ -62,6 +62,10 @@ class Resolver(Protocol):
         """A and AAAA records as text. One family failing while the other has records is no failure."""
         ...
 
+    async def host_addresses(self, name: str) -> Answer[str]:
+        """The same for a host that the configuration names: the machine's own names (/etc/hosts) come first."""
+        ...
+
     async def txt(self, name: str) -> Answer[bytes]:
         """TXT records, the strings of each joined."""
         ...

@@ -60,6 +60,10 @@ class ZoneResolver:
             raise failures[0]
         return self._answer(None if found is None and not failures else addresses, canonical)
 
+    async def host_addresses(self, name: str) -> Answer[str]:
+        """See Resolver; a zone knows no other names."""
+        return await self.addresses(name)
+
     async def txt(self, name: str) -> Answer[bytes]:
         """See Resolver."""
         found, canonical = self._find("TXT", name)

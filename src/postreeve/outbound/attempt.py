@@ -151,8 +151,8 @@ class Attempt:
                         await self._connect(plan, step)
                     case LookupMx(domain):
                         plan.take_mx(await self._mx(domain))
-                    case LookupAddresses(host):
-                        plan.take_addresses(await self._addresses(host))
+                    case LookupAddresses(host, is_configured):
+                        plan.take_addresses(await self._addresses(host, is_configured))
                     case Deposit(path, recipients):
                         await self._deposit(plan, path, recipients)
                     case Done(judgements):
@@ -166,9 +166,10 @@ class Attempt:
         except LookupFailed as error:
             return LookupProblem(LookupKind.TEMPORARY, domain, f"MX: {error.reason}")
 
-    async def _addresses(self, host: str) -> Answer[str] | LookupProblem:
+    async def _addresses(self, host: str, is_configured: bool) -> Answer[str] | LookupProblem:
+        resolver = self._means.resolver
         try:
-            return await self._means.resolver.addresses(host)
+            return await (resolver.host_addresses(host) if is_configured else resolver.addresses(host))
         except LookupFailed as error:
             return LookupProblem(LookupKind.TEMPORARY, host, f"{error.record_type}: {error.reason}")
 

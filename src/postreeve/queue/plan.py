@@ -151,7 +151,7 @@ class DeliveryPlan:
             if self._endpoint is not None:
                 return self._endpoint
             if self._hosts:
-                return LookupAddresses(self._hosts[0])
+                return LookupAddresses(self._hosts[0], self._is_configured)
         self._give_up()
         return Done(tuple(self._judgements))
 

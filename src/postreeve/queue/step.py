@@ -38,9 +38,13 @@ class LookupMx:
 
 @dataclass(frozen=True, slots=True)
 class LookupAddresses:
-    """Ask for the addresses of `host`; answer with `DeliveryPlan.take_addresses`."""
+    """Ask for the addresses of `host`; answer with `DeliveryPlan.take_addresses`.
+
+    `is_configured`: the operator named it, so that the machine's own names (/etc/hosts) count as well.
+    """
 
     host: str
+    is_configured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
