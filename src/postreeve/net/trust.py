@@ -7,7 +7,9 @@ never depends on the answer: where it must, the context itself verifies (`certif
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
+import warnings
 from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,9 @@ from cryptography.x509 import verification
 
 _MAX_REMEMBERED: Final = 1_024
 _REMEMBER_SECONDS: Final = 3_600.0
+
+
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class TrustRecorder:
@@ -56,9 +61,21 @@ class TrustRecorder:
     def _authorities(self) -> verification.Store:
         if self._store is None:
             path = self._ca_file or ssl.get_default_verify_paths().cafile
-            certificates = x509.load_pem_x509_certificates(Path(path).read_bytes()) if path else []
-            self._store = verification.Store(certificates)
+            self._store = verification.Store(_certificates(Path(path).read_bytes()) if path else [])
         return self._store
+
+
+def _certificates(bundle: bytes) -> list[x509.Certificate]:
+    """Those of `bundle` that can be read. Systems ship authorities that break the rules (a serial number of nought)."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for pem in _PEM.findall(bundle):
+            try:
+                found.append(x509.load_pem_x509_certificate(pem))
+            except ValueError:
+                continue
+    return found
 
 
 def _subject(name: str) -> x509.DNSName | x509.IPAddress:
