@@ -47,7 +47,9 @@ def submit(
     return client.reply()
 
 
-def deliver(server: Serving, content: bytes = PLAIN_MESSAGE, name: str = "mx", **more: Any) -> tuple[str, list[MessageSummary]]:
+def deliver(
+    server: Serving, content: bytes = PLAIN_MESSAGE, name: str = "mx", **more: Any
+) -> tuple[str, list[MessageSummary]]:
     with talk(server, name) as client:
         answer = submit(client, content, **more)
     return answer, server.messages()
@@ -97,7 +99,11 @@ def test_envelope_is_kept(server: Serving) -> None:
     answer, (message,) = deliver(
         server,
         mail="<> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=abc MT-PRIORITY=-3",
-        rcpt=("<bob@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@example.com", "<carol@example.org>", "<bob@example.org>"),
+        rcpt=(
+            "<bob@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@example.com",
+            "<carol@example.org>",
+            "<bob@example.org>",
+        ),
     )
     assert answer.startswith("250")
     assert message.sender in ("", "<>")

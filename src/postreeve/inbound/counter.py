@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import secrets
+from copy import copy
 from typing import Final
 
 _CELL_OCTETS: Final = 4
@@ -22,13 +23,13 @@ _TAGS: Final = 0x10000
 class SharedCounters:
     """Make it once, before forking; then each worker takes its own face with `of_worker`."""
 
-    __slots__ = ("_gauges", "_key", "_rates", "_worker", "slots", "workers")
+    __slots__ = ("_gauges", "_key", "_rates", "slots", "worker", "workers")
 
     def __init__(self, slots: int = 65_536, workers: int = 1) -> None:
         """Memory: 8 octets for each slot and worker."""
         self.slots = slots
         self.workers = workers
-        self._worker = 0
+        self.worker = 0
         self._key = secrets.token_bytes(16)
         octets = slots * workers * _CELL_OCTETS
         self._gauges = memoryview(mmap.mmap(-1, octets)).cast("i")
@@ -38,9 +39,8 @@ class SharedCounters:
         """The same counts, written to in the column of `worker` (from 0)."""
         if not 0 <= worker < self.workers:
             raise ValueError(f"worker must be 0 … {self.workers - 1}, not {worker}")
-        face = SharedCounters.__new__(SharedCounters)
-        face.slots, face.workers, face._worker = self.slots, self.workers, worker
-        face._key, face._gauges, face._rates = self._key, self._gauges, self._rates
+        face = copy(self)
+        face.worker = worker
         return face
 
     def forget_worker(self, worker: int) -> None:
@@ -56,7 +56,7 @@ class SharedCounters:
 
     def change(self, place: tuple[int, int], by: int) -> None:
         """Move the gauge; the sum of what one worker adds must never fall below nought."""
-        start = self._worker * self.slots
+        start = self.worker * self.slots
         first, second = place
         self._gauges[start + first] += by
         if second != first:
@@ -73,7 +73,7 @@ class SharedCounters:
 
     def note(self, place: tuple[int, int], window: int) -> None:
         """One more within `window`, any number that changes when a new window begins."""
-        rates, start = self._rates, self._worker * self.slots
+        rates, start = self._rates, self.worker * self.slots
         tag = (window % _TAGS) << 16
         for slot in set(place):
             cell = rates[start + slot]

@@ -12,9 +12,11 @@ import errno
 import secrets
 import socket
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from postreeve.inbound.peer import Peer
+from postreeve.inbound.poller import READ, Poller
 from postreeve.inbound.service import Services
 from postreeve.inbound.session import Session
 from postreeve.inbound.transport import Connection, Phase
@@ -55,6 +57,7 @@ class Listener:
         self._stressed = False
         self._accepting = False
         self._pause: asyncio.TimerHandle | None = None
+        self._poller: Poller
         self._sweeper: asyncio.TimerHandle | None = None
         self._turned_away = 0
         self._exhausted = 0
@@ -70,6 +73,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         for listening in self._sockets:
             listening.setblocking(False)
+        self._poller = Poller(self._loop)
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         self._accept_again()
 
@@ -87,7 +91,7 @@ class Listener:
         if self._accepting:
             self._accepting = False
             for listening in self._sockets:
-                self._loop.remove_reader(listening.fileno())
+                self._poller.forget(listening.fileno())
 
     async def drain(self, timeout_seconds: float) -> None:
         """End in good order: idle sessions get 421, content that is on its way is taken, then everything is closed.
@@ -115,14 +119,15 @@ class Listener:
             task.cancel()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._poller.close()
 
     def _accept_again(self) -> None:
         self._pause = None
         self._accepting = True
         for listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self._accept, listening)
+            self._poller.watch(listening.fileno(), READ, partial(self._accept, listening))
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket, _events: int) -> None:
         for _ in range(ACCEPTS_PER_WAKE):
             try:
                 accepted, address = listening.accept()
@@ -152,7 +157,7 @@ class Listener:
             return
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self._loop, accepted, self._closed)
+        connection = Connection(self._loop, self._poller, accepted, self._closed)
         self._services.counters.change(self._place, 1)
         self._places[connection] = None
         if connect.is_stressed(in_all + 1, self.settings.limits) is not self._stressed:
@@ -161,7 +166,7 @@ class Listener:
             self._await_proxy(connection, client)
         else:
             self._open(connection, client, place, connection.read_early())
-        if connection.is_open:
+        if connection.phase is not Phase.CLOSED:
             connection.begin()
 
     def _client_place(self, client: IpAddress) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
+from postreeve.inbound.poller import READ, TROUBLE, WRITE, Poller
 from postreeve.net.tls import TlsInfo, TlsPipe, TlsProblem
 from postreeve.smtp.event import Need
 from postreeve.smtp.proxy import ProxyHeader, ProxyProblem, ProxyReader
@@ -26,6 +27,8 @@ from postreeve.smtp.proxy import ProxyHeader, ProxyProblem, ProxyReader
 READ_OCTETS: Final = 65_536
 MAX_UNSENT_OCTETS: Final = 65_536
 """What a client that does not read our replies may cost; past it the connection ends."""
+MAX_DISCARDED_OCTETS: Final = 1_048_576
+"""How much is thrown away of what a client still sends after the end."""
 LINGER_SECONDS: Final = 2.0
 UNSENT_SECONDS: Final = 10.0
 
@@ -76,13 +79,16 @@ class Connection:
     """One socket. Everything happens in the event loop; nothing is called back after `connection_lost`."""
 
     __slots__ = (
+        "_discarded",
         "_eof",
+        "_events",
         "_fd",
         "_is_held",
-        "_is_reading",
+        "_is_watched",
         "_loop",
         "_on_closed",
         "_on_proxy",
+        "_poller",
         "_proxy",
         "_recv",
         "_send_some",
@@ -98,10 +104,15 @@ class Connection:
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, accepted: socket.socket, on_closed: Callable[[Connection], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
+        accepted: socket.socket,
+        on_closed: Callable[[Connection], None],
     ) -> None:
         """`accepted` does not block. Set `talker` or `expect_proxy`, then `begin`."""
         self._loop = loop
+        self._poller = poller
         self._socket = accepted
         self._fd = accepted.fileno()
         self._recv = accepted.recv
@@ -111,8 +122,10 @@ class Connection:
         self._proxy: ProxyReader | None = None
         self._on_proxy: OnProxy | None = None
         self._unsent = bytearray()
-        self._is_reading = False
+        self._events = 0
+        self._discarded = 0
         self._is_held = False
+        self._is_watched = False
         self._eof = False
         self.talker: Talker | None = None
         self.phase = Phase.TALK
@@ -127,8 +140,9 @@ class Connection:
 
     def begin(self) -> None:
         """Read from now on."""
-        self._is_reading = True
-        self._loop.add_reader(self._fd, self._readable)
+        self._events = self._wanted()
+        self._poller.watch(self._fd, self._events, self._ready)
+        self._is_watched = True
 
     def expect_proxy(self, seconds: float, on_proxy: OnProxy) -> None:
         """A PROXY header must come before anything else."""
@@ -160,7 +174,7 @@ class Connection:
     def hold(self, is_held: bool) -> None:
         """Stop reading, or go on: while a reply is owed, what the client sends stays in the kernel."""
         self._is_held = is_held
-        self._choose_reading()
+        self._choose_events()
 
     def write(self, data: bytes) -> None:
         """Send, now or as soon as the client takes it."""
@@ -195,7 +209,7 @@ class Connection:
         self.deadline = self._loop.time() + (UNSENT_SECONDS if self._unsent else LINGER_SECONDS)
         if not self._unsent:
             self._shut_writing()
-        self._choose_reading()
+        self._choose_events()
 
     def abort(self, reason: str) -> None:
         """Close at once."""
@@ -227,8 +241,7 @@ class Connection:
             if sent == len(data):
                 return
             self._unsent += data[sent:]
-            self._loop.add_writer(self._fd, self._writable)
-            self._choose_reading()
+            self._choose_events()
         else:
             self._unsent += data
         if len(self._unsent) > MAX_UNSENT_OCTETS:
@@ -245,11 +258,13 @@ class Connection:
         del self._unsent[:sent]
         if self._unsent:
             return
-        self._loop.remove_writer(self._fd)
         if self.phase is Phase.LINGER:
+            if self._eof:
+                self._end()
+                return
             self._shut_writing()
             self.deadline = self._loop.time() + LINGER_SECONDS
-        self._choose_reading()
+        self._choose_events()
 
     def _shut_writing(self) -> None:
         try:
@@ -257,16 +272,28 @@ class Connection:
         except OSError:
             self._end()
 
-    def _choose_reading(self) -> None:
-        if self.phase is Phase.CLOSED:
-            return
-        wanted = not self._eof and not self._is_held and (not self._unsent or self.phase is Phase.LINGER)
-        if wanted is not self._is_reading:
-            self._is_reading = wanted
-            if wanted:
-                self._loop.add_reader(self._fd, self._readable)
+    def _wanted(self) -> int:
+        """A client that does not read is not read from: nothing it asks could be answered."""
+        if self._unsent:
+            return WRITE
+        return 0 if self._eof or self._is_held else READ
+
+    def _choose_events(self) -> None:
+        wanted = self._wanted()
+        if wanted != self._events and self._is_watched:
+            self._events = wanted
+            self._poller.change(self._fd, wanted)
+
+    def _ready(self, events: int) -> None:
+        if events & READ and self._events & READ:
+            self._readable()
+        elif events & WRITE and self._events & WRITE:
+            self._writable()
+        elif events & TROUBLE:
+            if self._events & READ:
+                self._readable()  # Perhaps there is something left to be read before the end.
             else:
-                self._loop.remove_reader(self._fd)
+                self.abort("eof")
 
     def _readable(self) -> None:
         try:
@@ -288,7 +315,9 @@ class Connection:
         if not data:
             self._end_of_input()
         elif self.phase is Phase.LINGER:
-            pass
+            self._discarded += len(data)
+            if self._discarded > MAX_DISCARDED_OCTETS:
+                self._end()
         elif self._proxy is not None:
             self._take_proxy(self._proxy, data)
         elif self.talker is not None:
@@ -330,7 +359,7 @@ class Connection:
         if self._eof:
             return
         self._eof = True
-        self._choose_reading()
+        self._choose_events()
         match self.phase:
             case Phase.LINGER:
                 if not self._unsent:
@@ -349,11 +378,9 @@ class Connection:
     def _end(self) -> None:
         self.phase = Phase.CLOSED
         self.is_open = False
-        if self._is_reading:
-            self._loop.remove_reader(self._fd)
-        if self._unsent:
-            self._loop.remove_writer(self._fd)
-            self._unsent.clear()
+        self._is_watched = False
+        self._poller.forget(self._fd)
+        self._unsent.clear()
         self._socket.close()
         if self.talker is not None:
             self.talker.connection_lost(self.reason)
