@@ -3,10 +3,12 @@
 #   make serve    environment, install, then a development server on loopback
 #   make install  as root: the server into PREFIX, its account and its systemd unit
 #   make test     environment, the mail programs the tests talk to, then the whole suite
+#   make test-compiled  the suites of what can be compiled, against the compiled wheel
 #   make check    the one gate: format, lint, types, layers, tests with branch coverage
 #   make fmt      rewrite the code in the house format
 #   make docs     draw anew the pages of docs/ that come from the code
-#   make bench    the benchmark against Debian's Postfix
+#   make bench    the benchmark against Debian's Postfix; compiled where that can be done, unless BENCH_PYTHON names
+#                 another environment's Python or ARGS has --plain
 #   make venv     the environment for development only
 #   make lock     compute requirements/*.txt anew (needs pip-compile)
 
@@ -16,14 +18,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PREFIX ?= /opt/postreeve
 DESTDIR ?=
+# 1: compiled or not at all; 0: plain Python; otherwise compiled where there is a C compiler.
+ACCELERATE ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+# Where the compiled wheel is tried out; not for development, where an edit must count at once.
+COMPILED ?= build/venv-compiled
+# What every message passes through, and what hands it values.
+COMPILED_TESTS := $(addprefix tests/,mail smtp policy queue telemetry report net store outbound inbound contract)
 LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --extra build
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv serve install peers test check fmt bench docs lock clean
+.PHONY: help python venv serve install peers test test-compiled check fmt bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,13 +61,18 @@ serve: $(VENV)/.runtime
 	@exec $(BIN)/postreeve serve --dev $(ARGS)
 
 install:
-	@PYTHON='$(PYTHON)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh scripts/deploy.sh
+	@PYTHON='$(PYTHON)' ACCELERATE='$(ACCELERATE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh scripts/deploy.sh
 
 peers:
 	@scripts/peers.sh
 
 test: venv peers
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+test-compiled: peers | python
+	@PYTHON='$(PYTHON)' sh scripts/compiled.sh $(COMPILED)
+	@$(COMPILED)/bin/postreeve --version --verbose
+	$(COMPILED)/bin/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(COMPILED_TESTS)
 
 check: venv
 	$(BIN)/ruff format --check .
@@ -76,7 +89,13 @@ fmt: venv
 	$(BIN)/ruff check --fix .
 
 bench: venv
-	$(BIN)/python -m bench $(ARGS)
+	@python='$(BENCH_PYTHON)'; \
+	case "$$python:$(ARGS)" in \
+	:*--plain*) ;; \
+	:*) if sh scripts/compiler.sh $(BIN)/python; then \
+		PYTHON=$(BIN)/python sh scripts/compiled.sh $(COMPILED) && python=$(COMPILED)/bin/python || exit 1; fi ;; \
+	esac; \
+	exec $(BIN)/python -m bench $${python:+--python $$python} $(ARGS)
 
 # The pages that are drawn from the code.
 docs: venv
@@ -87,8 +106,9 @@ docs: venv
 # The lock files name no index, link or host: pip finds the files wherever this machine is set up to look, and the hashes
 # decide whether they are the right ones.
 lock:
-	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
-	$(LOCK) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --extra build --output-file requirements/runtime.txt pyproject.toml
+	$(LOCK) --extra build --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --constraint requirements/dev.txt --output-file requirements/compile.txt requirements/compile.in
 
 clean:
-	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,7 @@
-"""`python -m bench [--rounds N] [--messages N] [--only KEY …] [--json FILE]`: postreeve beside Postfix, in turns."""
+"""postreeve beside Postfix, in turns.
+
+python -m bench [--rounds N] [--messages N] [--only KEY …] [--json FILE] [--python FILE | --plain]
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import footprint
+from bench import server as subject
 from bench.certificate import make_certificate
 from bench.load import SinkCount, sink, smtp_source, tls_source
 from bench.postfix import is_installed, postfix
@@ -122,10 +126,15 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=[*CASES, *footprint.CASES], metavar="KEY")
     parser.add_argument("--server", choices=["postreeve", "postfix"], help="only this one")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--python", metavar="FILE", help="of the environment whose postreeve is measured")
+    which.add_argument("--plain", action="store_true", help="postreeve as it is here, not compiled; the default")
     options = parser.parse_args()
+    subject.interpreter = options.python or subject.interpreter
     if not is_installed():
         print("needs Debian's postfix and dovecot-core: apt-get install postfix dovecot-core", file=sys.stderr)
         return 2
+    print(subject.describe(), flush=True)
     wanted = options.only or [*CASES, *footprint.CASES]
     servers = [options.server] if options.server else ["postreeve", "postfix"]
     report: dict[str, object] = {}

@@ -7,12 +7,12 @@ import resource
 import socket
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import server as subject
 from bench.certificate import make_certificate
 from bench.load import sink, smtp_source
 from bench.process import BenchFailed, memory_kib
@@ -135,7 +135,7 @@ async def _fill(data: Path, messages: int) -> None:
 
 def version(base: Path) -> dict[str, float]:
     """Milliseconds of `postreeve --version` as a whole process, median of 15."""
-    program = Path(sys.executable).with_name("postreeve")
+    program = Path(subject.interpreter).with_name("postreeve")
     times = []
     for _ in range(15):
         started = time.perf_counter()

@@ -13,6 +13,9 @@ from bench.process import free_port, running, wait_for_port
 
 PASSWORD = "bench-password"  # a test credential
 
+interpreter = sys.executable
+"""The Python that runs postreeve: `--python` names that of another environment."""
+
 _CONFIG = """
 hostname = "bench.test"
 data_dir = "{data}"
@@ -87,15 +90,22 @@ def postreeve(base: Path, sink_port: int, hold: bool, certificate: Path, key: Pa
         )
     )
     _command("user", "add", "bench", "--send-as", "*", "--password-stdin", "--config", str(config), stdin=PASSWORD)
-    command = [sys.executable, "-m", "postreeve", "serve", "--config", str(config)]
+    command = [interpreter, "-m", "postreeve", "serve", "--config", str(config)]
     with running(command, base / "postreeve.out") as process:
         ready = wait_for_port(relay, 60, process)
         yield PostreeveServer(relay, submissions, process.pid, data, ready)
 
 
+def describe() -> str:
+    """What is measured: the version, and whether its core is compiled."""
+    return subprocess.run(
+        [interpreter, "-m", "postreeve", "--version", "--verbose"], capture_output=True, text=True, check=True
+    ).stdout.replace("\n", "  ")
+
+
 def _command(*arguments: str, stdin: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "postreeve", *arguments], input=stdin, capture_output=True, text=True, check=False
+        [interpreter, "-m", "postreeve", *arguments], input=stdin, capture_output=True, text=True, check=False
     )
     if done.returncode != 0 and "exists" not in done.stderr + done.stdout:
         raise SystemExit(f"postreeve {' '.join(arguments)}: {done.stderr or done.stdout}")

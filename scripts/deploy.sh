@@ -2,7 +2,7 @@
 # Installs the server for production: an environment of its own, the account it runs under, its systemd unit and the
 # command. Run again it upgrades; configuration, queue and mail are not touched, and the server is not restarted.
 #
-# usage: PREFIX=/opt/postreeve DESTDIR= PYTHON=python3 scripts/deploy.sh
+# usage: PREFIX=/opt/postreeve DESTDIR= PYTHON=python3 ACCELERATE= scripts/deploy.sh
 #
 # With DESTDIR all files go below it, for packagers and tests, and nothing else of the machine is changed.
 set -eu
@@ -34,12 +34,24 @@ echo "installing postreeve into $root$prefix"
 [ -e "$root$prefix/bin/python" ] || "$python" -m venv "$root$prefix"
 pip() { "$root$prefix/bin/python" -m pip --disable-pip-version-check --no-input --quiet "$@"; }
 pip install --require-hashes -r requirements/runtime.txt
-pip install --no-deps --no-build-isolation --force-reinstall .
+wheels=$(mktemp -d)
+trap 'rm -rf "$wheels"' EXIT
+trap 'exit 130' INT TERM HUP
+PYTHON=$python sh scripts/wheel.sh "$wheels"
+pip install --no-deps --force-reinstall "$wheels"/postreeve-*.whl
 
+# A file that was changed here stays as it is, and the new one is put beside it. What we put is remembered by its digest.
 place() {
-    mkdir -p "$root$(dirname "$2")"
-    sed "s#/opt/postreeve/#$prefix/#g" "$1" >"$root$2"
-    chmod 644 "$root$2"
+    target=$root$2 record=$root$prefix/share/postreeve/installed/$(basename "$2").sha256
+    mkdir -p "$(dirname "$target")" "$(dirname "$record")"
+    if [ -e "$target" ] && ! sed "s#/opt/postreeve/#$prefix/#g" "$1" | cmp -s - "$target" &&
+        ! { [ -e "$record" ] && [ "$(cat "$record")" = "$(sha256sum <"$target")" ]; }; then
+        echo "$target was changed here and stays; the new one is $target.new" >&2
+        target=$target.new
+    fi
+    sed "s#/opt/postreeve/#$prefix/#g" "$1" >"$target"
+    chmod 644 "$target"
+    [ "$target" != "$root$2" ] || sha256sum <"$target" >"$record"
 }
 place packaging/sysusers.d/postreeve.conf /etc/sysusers.d/postreeve.conf
 place packaging/systemd/postreeve.service /etc/systemd/system/postreeve.service

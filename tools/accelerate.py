@@ -59,8 +59,10 @@ def compile_modules(source: Path, patterns: list[str], work: Path) -> list[Path]
     before = Path.cwd()
     os.chdir(source)
     try:
+        # Whether the types are right is for `make check` to say; here the libraries we use need not even be installed.
+        lenient = ["--config-file=", "--follow-imports=silent", "--ignore-missing-imports"]
         extensions = mypycify(
-            ["--config-file=", "--strict", f"--cache-dir={work / 'cache'}", *modules],
+            [*lenient, f"--cache-dir={work / 'cache'}", *modules],
             group_name=LIBRARY,
             multi_file=True,
             opt_level="2",

@@ -107,6 +107,7 @@ def test_default_prints_a_file_that_passes_the_check(tmp_path: Path) -> None:
         (["--help"], 0, "quickstart"),
         (["--version"], 0, __version__),
         (["-V"], 0, __version__),
+        (["--version", "--verbose"], 0, "core: "),
         (["serve", "--help"], 0, "--dev"),
         (["dance"], 2, "No such command"),
         (["config", "check", "--wrong"], 2, "No such option"),

@@ -32,6 +32,11 @@ def main() -> int:
         # Before anything heavy is imported: scripts ask this often.
         sys.stdout.write(f"postreeve {__version__}\n")
         return 0
+    if sorted(arguments) == ["--verbose", "--version"]:
+        from postreeve.cli.core import describe_core
+
+        sys.stdout.write(f"postreeve {__version__}\ncore: {describe_core()}\nPython {sys.version.split()[0]}\n")
+        return 0
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     chosen = [command] if command in COMMANDS else list(COMMANDS)
     return _run(_program(chosen), arguments)
@@ -54,7 +59,11 @@ def _program(names: list[str]) -> typer.Typer:
     )
 
     @program.callback()
-    def root(version: bool = typer.Option(False, "--version", "-V", help="Print the version.")) -> None:
+    def root(
+        version: bool = typer.Option(
+            False, "--version", "-V", help="Print the version; with --verbose, also whether the core is compiled."
+        ),
+    ) -> None:
         if version:
             sys.stdout.write(f"postreeve {__version__}\n")
             raise typer.Exit(0)
