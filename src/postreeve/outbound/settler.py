@@ -16,7 +16,7 @@ from postreeve.outbound.lane import Holding
 from postreeve.queue.model import Settlement
 from postreeve.store.face import LeaseLost, Store, StoreError
 
-AT_ONCE: Final = 256
+AT_ONCE: Final = 64
 MOST_WAITING: Final = 512
 PAUSE_SECONDS: Final = 1.0
 
@@ -25,7 +25,6 @@ PAUSE_SECONDS: Final = 1.0
 class _Item:
     holding: Holding
     settlement: Settlement
-    ended: asyncio.Future[None] | None = None
 
 
 class Settler:
@@ -48,7 +47,7 @@ class Settler:
         self._done = done
         self._fell = fell
         self._pause = pause_seconds
-        self._queue: asyncio.Queue[_Item] = asyncio.Queue(MOST_WAITING)
+        self._queue: asyncio.Queue[_Item] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self.failing = 0
         """Settlements that the store could not write when last asked."""
@@ -63,21 +62,25 @@ class Settler:
             task.cancel()
 
     async def flush(self) -> None:
-        """Returns when all that was brought is settled."""
+        """Returns when all is settled that nobody waits for."""
         await self._queue.join()
 
     async def put(self, holding: Holding, settlement: Settlement) -> None:
-        """Returns when it is settled; a caller that is cancelled meanwhile leaves the settlement under way."""
-        ended = asyncio.get_running_loop().create_future()
-        await self._queue.put(_Item(holding, settlement, ended))
-        await ended
+        """Returns when it is settled; a caller that is cancelled meanwhile leaves the settlement to `flush`."""
+        item = _Item(holding, settlement)
+        try:
+            is_written = await self._settle(item)
+        except asyncio.CancelledError:
+            # Should the store have it already, the lease is over and settling it again changes nothing.
+            self._queue.put_nowait(item)
+            raise
+        self._done(holding, settlement, is_written)
 
     def put_at_once(self, holding: Holding, settlement: Settlement) -> bool:
         """Settle soon, or not at all: False when too many wait."""
-        try:
-            self._queue.put_nowait(_Item(holding, settlement))
-        except asyncio.QueueFull:
+        if self._queue.qsize() >= MOST_WAITING:
             return False
+        self._queue.put_nowait(_Item(holding, settlement))
         return True
 
     async def _work(self) -> None:
@@ -85,8 +88,6 @@ class Settler:
             item = await self._queue.get()
             is_written = await self._settle(item)
             self._done(item.holding, item.settlement, is_written)
-            if item.ended is not None and not item.ended.done():
-                item.ended.set_result(None)
             self._queue.task_done()
 
     async def _settle(self, item: _Item) -> bool:

@@ -232,7 +232,7 @@ class Connection:
         self._wire.abort()
 
     def _parameters(self, message: Outgoing) -> MailParameters:
-        """RFC 2852 speaks of relays. LMTP is final delivery: in time is in time, whether or not the server knows of it."""
+        """RFC 2852 speaks of relays; LMTP is final delivery, and in time is in time whether the server knows or not."""
         parameters = message.parameters
         if self.step.dialogue is not Dialogue.LMTP or parameters.deliver_by is None or self.capabilities.deliver_by:
             return parameters
