@@ -170,8 +170,7 @@ def _on_wrong_protocol(session: Session, event: WrongProtocol) -> None:
 
 def _on_quit(session: Session, _: Quit) -> None:
     session.commands += 1
-    session.flush()
-    session.connection.close("quit", linger=False)
+    session.connection.write_last(session.core.data_to_send(), "quit")
 
 
 def _on_closed(session: Session, _: Closed) -> None:

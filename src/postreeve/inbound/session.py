@@ -97,7 +97,7 @@ class Session:
         self._advance()
 
     def data_received(self, data: bytes) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         self.core.receive_data(data)
         if self._is_busy:
             self.connection.hold(True)
@@ -105,13 +105,13 @@ class Session:
             self._advance()
 
     def eof_received(self) -> None:
-        """See `transport.Talker`. What is under way goes on: the client may have closed one direction only."""
+        """See `talker.Talker`. What is under way goes on: the client may have closed one direction only."""
         self.core.receive_eof()
         if not self._is_busy:
             self._advance()
 
     def tls_established(self, info: TlsInfo) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         self.services.tell(TlsEstablished(self.peer.session, info.version, info.cipher, info.server_name))
         self.peer.forget()
         self.peer.tls_version, self.peer.cipher = info.version, info.cipher
@@ -120,11 +120,11 @@ class Session:
         self._advance()
 
     def tls_failed(self, problem: TlsProblem) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         self.services.tell(TlsFailed(self.peer.session, self.peer.text, problem.detail, problem.hint))
 
     def connection_lost(self, reason: str) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.is_spooled and not self._is_busy:
             self._spawn(transaction.discard())
@@ -141,7 +141,7 @@ class Session:
         )
 
     def deadline_passed(self, now: float) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         if self._is_busy:
             return
         if now >= self.connection.ends_at:
@@ -158,7 +158,7 @@ class Session:
             self._end(connect.SHUTTING_DOWN, "shutdown")
 
     def crashed(self, error: Exception) -> None:
-        """See `transport.Talker`."""
+        """See `talker.Talker`."""
         text = "".join(traceback.format_exception(error))
         self.services.tell(InternalError("inbound.session", self.peer.session, text))
         if self.connection.is_open:

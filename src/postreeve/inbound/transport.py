@@ -17,10 +17,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from postreeve.inbound.poller import READ, TROUBLE, WRITE, Poller
-from postreeve.net.tls import TlsInfo, TlsPipe, TlsProblem
+from postreeve.inbound.talker import Talker
+from postreeve.net.tls import TlsPipe, TlsProblem
 from postreeve.smtp.event import Need
 from postreeve.smtp.proxy import ProxyHeader, ProxyProblem, ProxyReader
 
@@ -42,33 +43,6 @@ class Phase(Enum):
     LINGER = "linger"
     """All is said; what still comes is thrown away, so that our last reply is not lost to a reset."""
     CLOSED = "closed"
-
-
-class Talker(Protocol):
-    """The session, as its connection sees it."""
-
-    def data_received(self, data: bytes) -> None:
-        """Plaintext. May call back into the connection."""
-        ...
-
-    def eof_received(self) -> None:
-        """The client will say no more; it may still listen."""
-        ...
-
-    def tls_established(self, info: TlsInfo) -> None: ...
-    def tls_failed(self, problem: TlsProblem) -> None: ...
-
-    def connection_lost(self, reason: str) -> None:
-        """The socket is closed; called exactly once. Nothing may be written any more."""
-        ...
-
-    def deadline_passed(self, now: float) -> None:
-        """Say good-bye, or set a later deadline."""
-        ...
-
-    def crashed(self, error: Exception) -> None:
-        """Our own bug: say good-bye."""
-        ...
 
 
 OnProxy = Callable[[ProxyHeader | ProxyProblem, bytes], None]
@@ -188,6 +162,18 @@ class Connection:
                 return
             data = self._tls.outgoing()
         self._send(data)
+
+    def write_last(self, data: bytes, reason: str) -> None:
+        """Send and close; reply and FIN go out in one segment, and wake the client once."""
+        if self._tls is None and not self._unsent and self.is_open:
+            try:
+                sent = self._send_some(data, socket.MSG_MORE)
+            except OSError:
+                sent = 0
+            data = data[sent:]
+        if data:
+            self.write(data)
+        self.close(reason, linger=False)
 
     def close(self, reason: str, *, linger: bool) -> None:
         """All is said. `linger` where the client may still be sending and should get to read our last reply."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from postreeve.mail.reply import Reply
@@ -14,6 +15,7 @@ TOO_OFTEN_FROM_CLIENT: Final = Reply(421, "4.7.0", "too many connections from yo
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")
 
 
+@lru_cache(maxsize=16)
 def greet(hostname: str) -> Verdict:
     """220, with ESMTP so that clients know to say EHLO (RFC 5321, section 4.2)."""
     return accept(220, "", f"{hostname} ESMTP")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from postreeve.mail.address import Mailbox
@@ -58,6 +59,7 @@ class Facts:
         return self.account is not None or self.is_listed
 
 
+@lru_cache(maxsize=4096)
 def parse_client(text: str) -> IpAddress:
     """The client's address, an IPv4-mapped IPv6 address taken for the IPv4 address that it is.
 
