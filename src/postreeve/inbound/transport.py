@@ -328,7 +328,9 @@ class Connection:
             if self.phase is Phase.HANDSHAKE:
                 talker.tls_failed(problem)
             self._send(tls.outgoing())
-            self.abort("protocol")
+            # The alert must get through: a reset would throw it away together with what the client had not read yet.
+            self._tls = None
+            self.close("protocol", linger=True)
             return
         self._send(tls.outgoing())
         if self.phase is Phase.HANDSHAKE:
