@@ -2,11 +2,13 @@
 
 import base64
 import smtplib
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.inbound.harness import HOST, HOSTNAME, PASSWORD, USERNAME, Client, Serving
+from tests.peers import find_program
 
 PLAIN = base64.b64encode(f"\0{USERNAME}\0{PASSWORD}".encode()).decode()
 MESSAGE = b"From: alice@example.org\r\nTo: bob@example.com\r\nSubject: hello\r\n\r\nHello.\r\n"
@@ -143,3 +145,16 @@ def test_smtplib_sends_through_each_port(server: Serving, name: str, tmp_path: P
     assert [str(one.recipient.mailbox) for one in message.recipients] == ["bob@example.org", "carol@example.org"]
     closed = server.events_of("SessionClosed")
     assert [(event.reason, event.messages) for event in closed] == [("quit", 1)]
+
+
+@pytest.mark.peer("smtp-sink")
+@pytest.mark.parametrize("sessions", [1, 20])
+def test_smtp_source_loses_nothing(server: Serving, sessions: int) -> None:
+    program = find_program("smtp-source")
+    assert program is not None
+    command = [str(program), "-s", str(sessions), "-m", "300", "-l", "4096", "-r", "2"]
+    command += ["-f", "bob@example.com", "-t", "carol@example.org", f"{HOST}:{server.port('mx')}"]
+    subprocess.run(command, timeout=60, check=True)
+    messages = server.messages()
+    assert len(messages) == 300
+    assert {len(message.recipients) for message in messages} == {2}
