@@ -1,9 +1,8 @@
 """One listener: accepts connections within its limits, sweeps over their deadlines, and ends them in good order.
 
 Connections are accepted here rather than by asyncio, so that a client over its limits costs one line and no session,
-and so that running out of descriptors is a pause, not a storm. Measured on uvloop with 4 clients: the same
-CPU time per connection and per round trip as `loop.create_server` (20 µs and 4.5 µs); on asyncio's own loop a half and a
-third of it.
+and so that running out of descriptors is a pause, not a storm. Measured on uvloop with 4 clients: the same CPU time per
+connection and per round trip as `loop.create_server` (20 µs and 4.5 µs); on asyncio's own loop a half and a third.
 """
 
 from __future__ import annotations
