@@ -25,6 +25,7 @@ from postreeve.queue.step import Connect, TlsRequirement
 
 _TIMEOUTS: Final = Timeouts(connect=10, greeting=25, ehlo=60, mail=60, rcpt=120, data=120, starttls=30, quit=5)
 """Somebody waits; except for the final dot, where giving up early makes duplicates."""
+_QUIT_SECONDS: Final = 2.0
 # A queue identifier, as most servers tell it: "queued as 01kdbxq2sh0r4", "Ok: queued as 4F0B31A0".
 _QUEUED_AS: Final = re.compile(r"\bqueued as ([0-9A-Za-z.-]{4,40})\b", re.IGNORECASE)
 
@@ -66,6 +67,7 @@ async def submit(server: Server, message: Outgoing, needed: frozenset[str]) -> S
     """
     opened = await _open(server)
     if not isinstance(opened, Connection):
+        await _settle()
         return opened.outcome
     try:
         lacking = sorted(_KEYWORDS[field] for field in needed if not getattr(opened.capabilities, field))
@@ -74,8 +76,23 @@ async def submit(server: Server, message: Outgoing, needed: frozenset[str]) -> S
         outcomes = await opened.send(message)
         return Submitted(tuple(outcomes), opened.tls, opened.transcript())
     finally:
-        opened.close()
-        # QUIT is written by the transport in the next turn of the loop; nobody needs the answer.
+        await _close(opened)
+
+
+async def _close(opened: Connection) -> None:
+    """Leave in good order: a server that saw QUIT does not log a lost connection."""
+    opened.close()
+    try:
+        async with asyncio.timeout(_QUIT_SECONDS):
+            await opened.wait_closed()
+    except TimeoutError:
+        opened.abort()
+        await _settle()
+
+
+async def _settle() -> None:
+    """Let transports that are closing get rid of their sockets before the loop ends."""
+    for _ in range(3):
         await asyncio.sleep(0)
 
 
