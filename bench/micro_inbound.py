@@ -4,8 +4,9 @@
                                   [--profile] [--smtp-source] [--json FILE]
 
 The store takes everything and keeps nothing. The clients run in processes of their own; the figures are the CPU time
-of the serving process per message, its own and the kernel's on its behalf. The kernel's part depends on the load: waking
-a client that sleeps on an idle core is most of the price of a send. `--smtp-source` drives it with Postfix's own load generator.
+of the serving process per message, its own and the kernel's on its behalf. The kernel's part depends on the load:
+waking a client that sleeps on an idle core is most of the price of a send. `--smtp-source` drives it with Postfix's own
+load generator.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ async def serve(arguments: argparse.Namespace, listening: socket.socket, directo
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     while children:
         await asyncio.sleep(0.02)
-        children = [child for child in children if os.waitpid(child, os.WNOHANG)[0] == 0]
+        children = [child for child in children if os.waitpid(child, os.WNOHANG)[0] == 0]  # noqa: ASYNC222
     seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
     if arguments.profile:
         profile.disable()

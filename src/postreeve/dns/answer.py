@@ -8,7 +8,6 @@ from typing import Generic, Protocol, TypeVar
 
 from postreeve.mail.error import PostreeveError
 
-
 Record = TypeVar("Record")
 
 

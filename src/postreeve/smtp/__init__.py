@@ -1,6 +1,7 @@
 """SMTP, both sides, without I/O.
 
-PURE. RFC 5321 and its extensions: 1870, 2034, 2852, 2920, 3030, 3207, 3461, 4865, 4954, 6152, 6531, 6710, 9422; LMTP: 2033.
+PURE. RFC 5321 and its extensions: 1870, 2034, 2852, 2920, 3030, 3207, 3461, 4865, 4954, 6152, 6531, 6710, 9422; LMTP:
+2033.
 Bytes in, events out; decisions in, bytes out. `order` holds the table state × command that is the state machine.
 
     core = ServerProtocol(settings)
