@@ -69,7 +69,8 @@ def test_list_shows_messages_of_all_workers_the_oldest_first(desk: Desk) -> None
     header, first, second = done.out.splitlines()
     assert header.split()[:5] == ["ID", "Age", "Size", "Sender", "Recipients"]
     assert first.split()[:2] == [old, "2h"]
-    assert second.split()[:2] == [young, "1m"]
+    assert second.split()[0] == young
+    assert second.split()[1].endswith("m")
     assert "bob@example.com +1" in first
     assert " queued " in second
 
@@ -343,7 +344,7 @@ def test_stats_count_the_queue(desk: Desk) -> None:
     fail_once(desk, busy)
     done = desk.run("queue", "stats")
     assert "3 messages" in done.words
-    assert "recipients: 1 held, 2 queued; due now: 1; oldest: 2h ago" in done.words
+    assert "recipients: 1 held, 2 queued; due now: 1; oldest: 2h" in done.words
     assert "1 450 4.2.1 mailbox busy" in done.words
     counted = desk.run("queue", "stats", "--json").json
     assert counted["destinations"] == {"mx:example.com": 1, "mx:example.net": 1}

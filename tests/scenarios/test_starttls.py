@@ -7,6 +7,7 @@ import contextlib
 import select
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -310,19 +311,33 @@ def test_tls_before_1_2_is_refused(server: Server, listener: str, version: str, 
 @pytest.mark.peer("openssl")
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_renegotiation_is_refused(server: Server, listener: str) -> None:
-    # "R" at the beginning of a line makes this client ask for a new handshake.
-    shown = openssl(server, listener, "-tls1_2", text="R\n", quiet=False)
-    assert "RENEGOTIATING" in shown
-    assert "no renegotiation" in shown, shown[-1500:]
+    # "R" at the beginning of a line makes this client ask for a new handshake; at the end of its input it would leave.
+    command = client_command(server, listener, "-tls1_2")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+        ends = threading.Timer(30, client.kill)
+        ends.start()
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        shown = b""
+        while b"no renegotiation" not in shown and (line := client.stdout.readline()):
+            shown += line
+        ends.cancel()
+        client.kill()
+    assert b"RENEGOTIATING" in shown
+    assert b"no renegotiation" in shown, shown[-1500:]
 
 
-def openssl(server: Server, listener: str, *options: str, text: str, quiet: bool = True) -> str:
+def client_command(server: Server, listener: str, *options: str) -> list[str]:
     starttls = [] if listener == "submissions" else ["-starttls", "smtp"]
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port(listener)}", "-CAfile", str(server.ca_file)]
-    crlf = ["-crlf", "-ign_eof"] if quiet else []
-    done = subprocess.run(
-        [*command, *starttls, *crlf, *options], input=text, capture_output=True, text=True, timeout=15, check=False
-    )
+    return [*command, *starttls, *options]
+
+
+def openssl(server: Server, listener: str, *options: str, text: str) -> str:
+    command = client_command(server, listener, "-crlf", "-ign_eof", *options)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=15, check=False)
     return done.stdout + done.stderr
 
 
