@@ -141,6 +141,11 @@ class Serving:
         """What was told, of one type."""
         return [event for event in list(self.events) if type(event).__name__ == name]
 
+    def told(self, name: str, count: int = 1) -> list[Any]:
+        """All events of one type, as soon as there are `count`: a client may hear of something before it is told."""
+        wait_until(lambda: len(self.events_of(name)) >= count)
+        return self.events_of(name)
+
     def messages(self) -> list[MessageSummary]:
         """What is queued."""
         return list(self.call(self.store.find(QueueFilter(), 10_000)))

@@ -56,7 +56,7 @@ def test_auth_ends_after_three_failures(server: Serving, client: Client) -> None
             "535 5.7.8 authentication credentials invalid"
         )
     assert client.rest() == "421 4.7.0 too many failed logins"
-    assert [event.reason for event in server.events_of("AuthenticationFailed")] == ["unknown"] * 3
+    assert [event.reason for event in server.told("AuthenticationFailed", 3)] == ["unknown"] * 3
 
 
 def test_auth_reasons_are_for_the_operator_and_passwords_for_nobody(server: Serving, client: Client) -> None:
@@ -68,7 +68,7 @@ def test_auth_reasons_are_for_the_operator_and_passwords_for_nobody(server: Serv
     }
     assert client.ask(f"AUTH PLAIN {RIGHT}").startswith("235")
     assert answers == {"535 5.7.8 authentication credentials invalid"}
-    assert [event.reason for event in server.events_of("AuthenticationFailed")] == ["disabled", "password"]
+    assert [event.reason for event in server.told("AuthenticationFailed", 2)] == ["disabled", "password"]
     told = repr(server.events)
     assert "hunter2" not in told
     assert PASSWORD not in told
@@ -80,5 +80,5 @@ def test_auth_in_plaintext_is_refused_and_told(server: Serving) -> None:
         client.reply()
         client.ask("EHLO c.example.com")
         assert client.ask(f"AUTH PLAIN {RIGHT}").startswith("530 5.7.0")
-    assert len(server.events_of("CredentialsMisplaced")) == 1
+    assert len(server.told("CredentialsMisplaced")) == 1
     assert RIGHT not in repr(server.events)

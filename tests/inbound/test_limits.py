@@ -96,7 +96,7 @@ def test_handshake_that_never_ends_is_cut(tmp_path: Path, name: str) -> None:
                 client.ask("STARTTLS")
             client.send(b"\x16\x03\x01")
             assert client.socket.recv(100) == b""
-        (failed,) = server.events_of("TlsFailed")
+        (failed,) = server.told("TlsFailed")
         assert "too long" in failed.problem
 
 
@@ -216,7 +216,7 @@ def test_connections_of_one_client_are_bounded(tmp_path: Path) -> None:
             assert again.reply().startswith("220")
         for client in clients:
             client.socket.close()
-        assert [event.reason for event in server.events_of("ConnectionRefused")] == [
+        assert [event.reason for event in server.told("ConnectionRefused")] == [
             "too many connections from your address"
         ]
 

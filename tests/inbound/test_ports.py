@@ -77,7 +77,7 @@ def test_port_answers_without_starttls(server: Serving, name: str, command: str,
     if name == "mx" and command.startswith("AUTH"):
         assert "465" in answer
         assert "587" in answer
-        assert len(server.events_of("CredentialsMisplaced")) == 1
+        assert len(server.told("CredentialsMisplaced")) == 1
 
 
 @pytest.mark.parametrize("name", ["mx", "submission", "submissions"])
@@ -97,7 +97,7 @@ def test_port_takes_mail_for_our_domain(server: Serving, name: str) -> None:
         assert client.ask("QUIT").startswith("221 ")
         assert client.line() == ""
     (message,) = server.messages()
-    assert answer == f"250 2.0.0 queued as {server.events_of('MessageAccepted')[0].message}"
+    assert answer == f"250 2.0.0 queued as {server.told('MessageAccepted')[0].message}"
     content = server.content(message)
     assert content.endswith(MESSAGE)
     added = content.removesuffix(MESSAGE).decode()
@@ -143,7 +143,7 @@ def test_smtplib_sends_through_each_port(server: Serving, name: str, tmp_path: P
     assert refused == {}
     (message,) = server.messages()
     assert [str(one.recipient.mailbox) for one in message.recipients] == ["bob@example.org", "carol@example.org"]
-    closed = server.events_of("SessionClosed")
+    closed = server.told("SessionClosed")
     assert [(event.reason, event.messages) for event in closed] == [("quit", 1)]
 
 

@@ -86,7 +86,7 @@ def test_header_byte_by_byte(proxied: Serving) -> None:
 def test_no_header_where_one_is_required_closes_without_a_word(proxied: Serving, octets: bytes) -> None:
     with Client(proxied.port("mx"), before=octets) as client:
         assert client.rest() == ""
-    assert len(proxied.events_of("ConnectionRefused")) == 1
+    assert len(proxied.told("ConnectionRefused")) == 1
     assert proxied.events_of("SessionOpened") == []
 
 
@@ -103,7 +103,7 @@ def test_header_from_a_stranger_is_refused_and_believed_by_nobody(server: Servin
     with Client(server.port("mx"), before=b"PROXY TCP4 198.51.100.7 192.0.2.1 4711 25\r\n") as client:
         assert "250" not in client.rest()
     assert wait_until(lambda: [event.client for event in server.events_of("SessionOpened")] == ["127.0.0.1"])
-    (seen,) = server.events_of("WrongProtocolSeen")
+    (seen,) = server.told("WrongProtocolSeen")
     assert seen.sniffed == "proxy"
     assert "proxy_from" in seen.hint
 

@@ -267,7 +267,7 @@ def test_store_that_fails_is_a_temporary_failure(
         with talk(server) as client:
             answers = [submit(client, content), submit(client, content)]
         assert [one[:9] for one in answers] == [answer] * 2
-        assert {event.state for event in server.events_of("StoreTrouble")} == {state}
+        assert {event.state for event in server.told("StoreTrouble", 2)} == {state}
         assert store.discarded == (2 if len(content) > MEMORY_OCTETS else 0)
 
 
@@ -276,7 +276,7 @@ def test_bug_in_the_store_ends_the_session_with_421_and_is_told(tmp_path: Path) 
         with talk(server) as client:
             assert submit(client, PLAIN_MESSAGE) == "421 4.3.0 internal error, try again later"
             assert client.line() == ""
-        (event,) = server.events_of("InternalError")
+        (event,) = server.told("InternalError")
         assert "bug" in event.traceback
         assert server.complaints == []
 

@@ -35,7 +35,7 @@ def test_shutdown_with_2000_idle_sessions_is_quiet(
             for client in clients:
                 client.close()
         assert answers == {b"421 4.3.2 shutting down, try again later\r\n"}
-        assert {event.reason for event in server.events_of("SessionClosed")} == {"shutdown"}
+        assert {event.reason for event in server.told("SessionClosed", 2000)} == {"shutdown"}
         assert len(server.events_of("SessionClosed")) == 2000
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

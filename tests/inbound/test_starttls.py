@@ -58,7 +58,7 @@ def test_starttls_takes_plaintext_after_220_for_broken_tls(server: Serving, name
         assert client.ask("STARTTLS").startswith("220 2.0.0")
         client.send(INJECTED)
         assert b"250" not in client.socket.recv(4096)
-    assert server.events_of("TlsFailed")
+    assert server.told("TlsFailed")
 
 
 def test_starttls_ignores_octets_before_the_handshake_even_if_tls_follows(server: Serving) -> None:
@@ -78,7 +78,7 @@ def test_starttls_forgets_what_was_said_before(server: Serving) -> None:
         assert client.ask("MAIL FROM:<bob@example.com>").startswith("503 5.5.1")
         assert client.ask("EHLO c.example.com").startswith("250 ")
         assert client.ask("STARTTLS").startswith("503 5.5.1")
-    (established,) = server.events_of("TlsEstablished")
+    (established,) = server.told("TlsEstablished")
     assert (established.version, established.server_name) == ("TLSv1.3", HOSTNAME)
 
 
@@ -91,7 +91,7 @@ def test_implicit_tls_refuses_plaintext_in_good_order_and_with_a_hint(server: Se
         while data := client.socket.recv(4096):
             answer += data
         assert answer[:2] in (b"", b"\x15\x03")
-    (failed,) = server.events_of("TlsFailed")
+    (failed,) = server.told("TlsFailed")
     assert "plaintext on a TLS port" in failed.hint
 
 
@@ -99,7 +99,7 @@ def test_plain_port_names_a_client_that_begins_with_tls(server: Serving) -> None
     raw = socket.create_connection(("127.0.0.1", server.port("mx")), timeout=10)
     with raw, pytest.raises(OSError):
         server.tls.client.wrap_socket(raw, server_hostname=HOSTNAME)
-    (seen,) = server.events_of("WrongProtocolSeen")
+    (seen,) = server.told("WrongProtocolSeen")
     assert seen.sniffed == "tls"
     assert "465" in seen.hint
 
@@ -114,5 +114,5 @@ def test_old_tls_is_refused(server: Serving) -> None:
     raw = socket.create_connection(("127.0.0.1", server.port("submissions")), timeout=10)
     with raw, pytest.raises(OSError):
         context.wrap_socket(raw, server_hostname=HOSTNAME)
-    (failed,) = server.events_of("TlsFailed")
+    (failed,) = server.told("TlsFailed")
     assert "no TLS version in common" in failed.hint
