@@ -10,13 +10,13 @@ import asyncio
 import errno
 import socket
 from dataclasses import dataclass
-from socket import socket as Socket  # noqa: N812: the module's name is taken by a field
 from typing import Final
 
 from postreeve.checks.path import Dial, DialOutcome, Icmp
 from postreeve.probes.errors import classify_errno, classify_icmp, is_dropped_here, read_icmp, watch_errors
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
+_Socket = socket.socket  # the module's name is taken by a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class Dialled:
     """The fact, and the connection if there is one: non-blocking, and the caller's to close."""
 
     dial: Dial
-    socket: Socket | None = None
+    socket: _Socket | None = None
 
 
-async def dial(address: str, port: int, *, timeout_seconds: float, source: str = "") -> Dialled:
+async def dial(address: str, port: int, *, timeout_seconds: float, source: str = "", hop_limit: int = 0) -> Dialled:
     """Connect to an IP address (never a name) from `source`, or from where routing says; never raises OSError.
 
-    A time-out shorter than about 1.2 seconds cannot tell a firewall of this machine that drops from one far away.
+    `hop_limit` other than 0 lets the packets come no further than that many hops (`probes.trace`). A time-out shorter
+    than about 1.2 seconds cannot tell a firewall of this machine that drops from one far away.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -41,7 +42,7 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
 
     try:
         target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
-        sock = Socket(target[0], socket.SOCK_STREAM)
+        sock = socket.socket(target[0], socket.SOCK_STREAM)
     except (OSError, UnicodeError, OverflowError, IndexError) as problem:
         code = getattr(problem, "errno", None) or 0
         is_family = code == errno.EAFNOSUPPORT
@@ -50,6 +51,8 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
     try:
         sock.setblocking(False)
         watch_errors(sock)
+        if hop_limit:
+            _limit_hops(sock, hop_limit)
         if source:
             try:
                 _bind(sock, source)
@@ -75,11 +78,11 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
             sock.close()
 
 
-async def _wait(sock: Socket, timeout_seconds: float) -> int:
+async def _wait(sock: socket.socket, timeout_seconds: float) -> int:
     """The errno with which a connect under way ends; ETIMEDOUT when our patience does."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(sock, lambda: done.done() or done.set_result(None))
+    loop.add_writer(sock, _settle, done)
     try:
         async with asyncio.timeout(timeout_seconds):
             await done
@@ -90,7 +93,12 @@ async def _wait(sock: Socket, timeout_seconds: float) -> int:
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def _bind(sock: Socket, source: str) -> None:
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+def _bind(sock: socket.socket, source: str) -> None:
     try:
         here = socket.getaddrinfo(source, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
     except (OSError, UnicodeError):
@@ -101,7 +109,14 @@ def _bind(sock: Socket, source: str) -> None:
     sock.bind(here[4])
 
 
-def _local_address(sock: Socket) -> str:
+def _limit_hops(sock: socket.socket, hop_limit: int) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hop_limit)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hop_limit)
+
+
+def _local_address(sock: socket.socket) -> str:
     try:
         name = str(sock.getsockname()[0])
     except OSError:

@@ -176,4 +176,4 @@ def is_dropped_here(sock: socket.socket) -> bool:
         counted = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
     except (OSError, struct.error):
         return False
-    return counted[_RETRANSMISSIONS] > 0 and counted[_RETRANSMITTED] == 0
+    return bool(counted[_RETRANSMISSIONS] > 0 and counted[_RETRANSMITTED] == 0)
