@@ -22,6 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from postreeve import cli
+from postreeve.app.build import describe_core
 from postreeve.telemetry.family import FAMILIES
 from tests.cli.conftest import Done
 from tests.lab.server import Server
@@ -282,6 +283,7 @@ def test_status_tells_of_everything_that_runs(server: Server) -> None:
     told = done.json
     assert told["running"] is told["healthy"] is True
     assert told["pid"] == server.facts()["pid"]
+    assert told["core"] == describe_core()
     assert [worker["worker"] for worker in told["workers"]] == [0, 1]
     assert {worker["pid"] for worker in told["workers"]} == set(server.worker_pids())
     listeners = {one["name"]: (one["role"], one["tls"], one["port"]) for one in told["listeners"]}
@@ -292,7 +294,7 @@ def test_status_tells_of_everything_that_runs(server: Server) -> None:
     assert certificate["not_after"].endswith("Z")
     text = run(server, "status")
     assert text.status == 0
-    assert f"is running, process {told['pid']}" in text.out
+    assert f" ({told['core']} core) is running, process {told['pid']}" in text.out
     assert "queue: " in text.out
 
 
@@ -316,6 +318,20 @@ def test_status_reports_a_refused_reload(server: Server) -> None:
         server.config_file.write_text(good)
         server.reload()
     assert run(server, "status").status == 0
+
+
+def test_status_tells_what_a_reload_left_for_the_next_start(server: Server) -> None:
+    good = server.config_file.read_text()
+    try:
+        server.config_file.write_text(good.replace("workers = 2", "workers = 3"))
+        server.reload()
+        done, told = run(server, "status"), run(server, "status", "--json").json
+    finally:
+        server.config_file.write_text(good)
+        server.reload()
+    assert done.status == 0
+    assert "note: the last reload: workers takes effect at the next start" in done.out
+    assert told["last_reload"]["note"] == "workers takes effect at the next start"
 
 
 def test_status_reports_a_worker_that_hangs(server: Server, metrics_port: int) -> None:

@@ -1,6 +1,7 @@
 """Fills a small file system (argv[1]) with messages and says what happens: for the fault tests, in a namespace."""
 
 import asyncio
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.store.test_sqlite_faults import delivered, message
 
 async def main() -> None:
     told: list[StoreTrouble | RecordQuarantined] = []
-    store = SqliteStore(Path(sys.argv[1]), keep_history=False, tell=told.append)
+    directory = Path(sys.argv[1])
+    store = SqliteStore(directory, keep_history=False, tell=told.append)
     await store.open()
     claims: list[Claim] = []
     try:
@@ -35,6 +37,10 @@ async def main() -> None:
             break
         except StoreFull:
             await asyncio.sleep(0.1)
+    full = next(event for event in told if isinstance(event, StoreTrouble))
+    assert re.fullmatch(
+        rf"no room on the disk: {re.escape(str(directory))} has [0-9.]+ [KM]?i?B free: .*", full.problem
+    )
     assert [event.state for event in told if isinstance(event, StoreTrouble)] == ["full", "recovered"], told
     await store.close()
 

@@ -6,8 +6,14 @@ import pytest
 from argon2 import PasswordHasher
 
 from postreeve.smtp.sasl import Credentials, Plain
-from postreeve.store.accounts import AccountExists, AccountNameInvalid, NoSuchAccount, PasswordInvalid, SqliteAccounts
-from postreeve.store.face import StoreError
+from postreeve.store.accounts import (
+    AccountExists,
+    AccountNameInvalid,
+    AccountsDamaged,
+    NoSuchAccount,
+    PasswordInvalid,
+    SqliteAccounts,
+)
 
 
 @pytest.fixture
@@ -89,8 +95,24 @@ def test_accounts_version_tells_of_changes_by_another_process(accounts: SqliteAc
 def test_accounts_file_that_is_no_database_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
     path.write_bytes(b"nonsense" * 1000)
-    with pytest.raises(StoreError, match=r"accounts\.db is damaged: .*\(restore it from a backup"):
+    with pytest.raises(AccountsDamaged, match=r"accounts\.db is damaged: .*copy a backup"):
         SqliteAccounts(path)
+    assert path.exists()
+
+
+def test_accounts_inspect_finds_a_page_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.db"
+    accounts = SqliteAccounts(path)
+    accounts.inspect()
+    accounts.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    damaged = SqliteAccounts(path)  # its first page is well
+    with pytest.raises(AccountsDamaged):
+        damaged.inspect()
+    with pytest.raises(AccountsDamaged):
+        damaged.get("alice")
+    damaged.close()
 
 
 def test_accounts_take_what_a_login_will_claim(accounts: SqliteAccounts) -> None:

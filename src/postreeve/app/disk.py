@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from postreeve.config.units import FreeSpace
+from postreeve.config.units import FreeSpace, format_size
 
 
-class DiskRoom:
-    """Asks the file system of `path`; call it for the answer. Raises OSError when it cannot be asked."""
+def find_shortage(directory: Path, least: FreeSpace) -> str:
+    """How little is free for accounts other than root, when that is less than has to be; "" when there is room.
 
-    __slots__ = ("_least", "_path")
-
-    def __init__(self, path: Path, least: FreeSpace) -> None:
-        self._path = path
-        self._least = least
-
-    def __call__(self) -> bool:
-        """True when as much is free, for accounts other than root, as has to be."""
-        status = os.statvfs(self._path)
-        least = max(self._least.octets, self._least.share * status.f_blocks * status.f_frsize)
-        return status.f_bavail * status.f_frsize >= least
+    Raises OSError when the file system cannot be asked.
+    """
+    status = os.statvfs(directory)
+    wanted = max(least.octets, int(least.share * status.f_blocks * status.f_frsize))
+    free = status.f_bavail * status.f_frsize
+    if free >= wanted:
+        return ""
+    return f"{directory} has {format_size(free)} free, less than queue.min_free ({format_size(wanted)})"

@@ -6,6 +6,7 @@ import importlib
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import dns.asyncbackend
@@ -22,6 +23,7 @@ from postreeve.app.supervisor import Announce, Supervisor, run_directory
 from postreeve.config.assemble import listener_settings
 from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
+from postreeve.store.accounts import AccountsDamaged
 
 
 def serve(installation: Installation, announce: Announce = lambda bound: None) -> int:
@@ -48,8 +50,9 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
         check_access(installation.data_dir)
         check_access(make_run_directory(installation.data_dir))
         raise_file_limit()
-        with open_accounts(installation.data_dir):
-            pass  # made before the workers open it at the same moment
+        # Made before the workers open it at the same moment. They tell of damage: other mail needs no accounts.
+        with suppress(AccountsDamaged), open_accounts(installation.data_dir):
+            pass
         problems = check_files(installation)
         if problems:
             raise ConfigError(str(installation.path), problems)

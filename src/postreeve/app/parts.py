@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from postreeve.app.accounts import FILE_NAME
+from postreeve.app.accounts import FILE_NAME, ServedAccounts
 from postreeve.app.certificates import Certificates
 from postreeve.app.configuration import Installation, tls_settings
 from postreeve.app.control import Answer, ControlServer, ask_all, socket_path
 from postreeve.app.delivery import Delivery
-from postreeve.app.disk import DiskRoom
+from postreeve.app.disk import find_shortage
 from postreeve.app.startup import StartupError
 from postreeve.config.assemble import listener_settings, policy_settings
 from postreeve.inbound.counter import SharedCounters
@@ -24,7 +24,6 @@ from postreeve.inbound.login import Logins
 from postreeve.inbound.room import RoomGuard
 from postreeve.inbound.service import Services
 from postreeve.policy.settings import ListenerSettings, Role
-from postreeve.store.accounts import SqliteAccounts
 from postreeve.store.face import StoreError
 from postreeve.store.shards import find_nodes
 from postreeve.store.sqlite import SqliteStore
@@ -62,13 +61,13 @@ class Parts:
         self._stores: list[SqliteStore] = []
         """The first is our own; the others were left behind by workers that are no longer configured."""
         self._delivery: Delivery | None = None
-        self._accounts: SqliteAccounts | None = None
+        self._accounts = ServedAccounts(installation.data_dir / FILE_NAME, self._tell_first)
         self._logins: Logins | None = None
         self._certificates: Certificates | None = None
         self._control: ControlServer | None = None
         self._endpoint: MetricsServer | None = None
         # One for good: what it said last must not be forgotten by a reload.
-        self._room = RoomGuard(self._has_room, time.monotonic, tell)
+        self._room = RoomGuard(self._find_shortage, time.monotonic, tell)
         self._started_at = time.time()
         self.counted_elsewhere: Snapshot = {}
         """What the supervisor and workers that ended have counted; only the first worker is told."""
@@ -78,7 +77,7 @@ class Parts:
         """Open everything, then accept. Raises PostreeveError or OSError when something cannot be opened."""
         installation = self._installation
         self._certificates = Certificates(tls_settings(installation.config), self._tell_first)
-        self._accounts = await asyncio.to_thread(SqliteAccounts, installation.data_dir / FILE_NAME)
+        await self._accounts.look()
         await self._open_stores()
         self._delivery = Delivery(installation, self._count, self._stores, self._tell)
         self._delivery.start()
@@ -89,7 +88,7 @@ class Parts:
         await self._control.start()
         await self._show_metrics(None)
         await self._listen(sockets)
-        self._tasks = [asyncio.create_task(self._certificates.watch())]
+        self._tasks = [asyncio.create_task(self._certificates.watch()), asyncio.create_task(self._accounts.watch())]
 
     async def _open_stores(self) -> None:
         """Our queue file, which must open, and orphans, which are reported when they do not."""
@@ -142,8 +141,7 @@ class Parts:
             self._logins.close()
         for store in self._stores:
             await store.close()
-        if self._accounts is not None:
-            self._accounts.close()
+        self._accounts.close()
 
     async def _listen(self, sockets: Sequence[tuple[str, socket.socket]]) -> None:
         """Listeners for these sockets: those that are there get the new settings, others begin or leave."""
@@ -206,7 +204,6 @@ class Parts:
     async def _services(self, listeners: Sequence[ListenerSettings]) -> Services:
         assert self._certificates is not None
         assert self._delivery is not None
-        assert self._accounts is not None
         installation = self._installation
         takes_logins = any(listener.role is Role.SUBMISSION for listener in listeners)
         if takes_logins and self._logins is None:
@@ -225,8 +222,8 @@ class Parts:
             announce=self._delivery.announce,
         )
 
-    def _has_room(self) -> bool:
-        return DiskRoom(self._installation.data_dir, self._installation.config.queue.min_free)()
+    def _find_shortage(self) -> str:
+        return find_shortage(self._installation.data_dir, self._installation.config.queue.min_free)
 
     def _tell_first(self, event: Any) -> None:
         """What is the same in every worker is told by the first."""
@@ -247,6 +244,7 @@ class Parts:
             "started_at": self._started_at,
             "connections": connections,
             "certificates": [] if self._certificates is None else self._certificates.describe(),
+            "accounts": self._accounts.describe(),
             **self._delivery.status(),
         }
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 from postreeve import __version__
 from postreeve.app import worker
 from postreeve.app.binding import Bound, bind_all
+from postreeve.app.build import describe_core
 from postreeve.app.channel import Channel
 from postreeve.app.configuration import Installation, check_files, read
 from postreeve.app.crew import HEARTBEAT_SECONDS, Crew, Member
@@ -275,6 +276,7 @@ class Supervisor:
         facts: dict[str, Any] = {
             "pid": os.getpid(),
             "version": __version__,
+            "core": describe_core(),
             "config": str(self._installation.path.absolute()),
             "started_at": self._started_at,
             "last_reload": self._last_reload,

@@ -33,7 +33,7 @@ def main() -> int:
         sys.stdout.write(f"postreeve {__version__}\n")
         return 0
     if sorted(arguments) == ["--verbose", "--version"]:
-        from postreeve.cli.build import describe_core
+        from postreeve.app.build import describe_core
 
         sys.stdout.write(f"postreeve {__version__}\ncore: {describe_core()}\nPython {sys.version.split()[0]}\n")
         return 0

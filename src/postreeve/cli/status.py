@@ -102,9 +102,16 @@ def _ask(report: Report, installation: Installation, now: float) -> None:
             report.problems.append(f"the certificate for {names} ended {span(left)} ago: {certificate['path']}")
         elif left < _SOON_SECONDS:
             report.notes.append(f"the certificate for {names} ends in {span(left)}: {certificate['path']}")
+    for worker in report.workers.values():
+        accounts = worker["accounts"]
+        problem = f"nobody can log in: {accounts['problem']} ({accounts['hint']})"
+        if accounts["problem"] and problem not in report.problems:
+            report.problems.append(problem)
     reload = report.facts.get("last_reload")
     if reload and reload["problem"]:
         report.problems.append(f"the last reload: {reload['problem']}")
+    elif reload and reload.get("note"):
+        report.notes.append(f"the last reload: {reload['note']}")
 
 
 async def _count(queue: ShardedStore, now: float) -> tuple[QueueStats, dict[str, int]]:
@@ -140,7 +147,8 @@ def _headline(report: Report, installation: Installation, clock: Clock) -> str:
     if not facts:
         return f"postreeve is starting or stopping, process {report.pid}"
     since = clock.tell(float(facts["started_at"]))
-    return f"postreeve {facts['version']} is running, process {report.pid}, started {since}, {facts['config']}"
+    core = f" ({facts['core']} core)" if "core" in facts else ""
+    return f"postreeve {facts['version']}{core} is running, process {report.pid}, started {since}, {facts['config']}"
 
 
 def _print_parts(report: Report, installation: Installation, clock: Clock) -> None:
@@ -202,7 +210,9 @@ def _document(report: Report, installation: Installation) -> dict[str, Any]:
         "version": facts.get("version"),
         "config": str(facts.get("config", installation.path)),
         "started_at": iso(facts.get("started_at")),
-        "last_reload": reload and {"at": iso(reload["at"]), "problem": reload["problem"]},
+        "core": facts.get("core"),
+        "last_reload": reload
+        and {"at": iso(reload["at"]), "problem": reload["problem"], "note": reload.get("note", "")},
         "workers": [
             {
                 "worker": index,

@@ -61,6 +61,18 @@ def parse_free_space(value: object) -> FreeSpace:
         raise ValueError('must be a share below 100 % such as "5%", or a size such as "2GiB"') from None
 
 
+def format_size(octets: int) -> str:
+    """About `octets`, for people: three digits and a unit."""
+    if octets < 1000:
+        return f"{octets} B"
+    amount = float(octets)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        amount /= 1024
+        if amount < 1000 or unit == "TiB":
+            break
+    return f"{amount:.3g} {unit}"
+
+
 def format_duration(seconds: float) -> str:
     """The shortest text that `parse_duration` reads as `seconds`, whole seconds at least."""
     rest = int(seconds)

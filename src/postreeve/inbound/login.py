@@ -25,7 +25,7 @@ from postreeve.policy import login as policy
 from postreeve.policy.facts import Account
 from postreeve.policy.settings import LimitSettings
 from postreeve.policy.verdict import Verdict
-from postreeve.store.accounts import AccountStore, hash_password
+from postreeve.store.accounts import AccountReader, hash_password
 
 REMEMBER_SECONDS: Final = 300.0
 _MAX_REMEMBERED: Final = 10_000
@@ -72,7 +72,7 @@ class Logins:
 
     def __init__(
         self,
-        accounts: AccountStore,
+        accounts: AccountReader,
         counters: SharedCounters,
         *,
         threads: int = 2,

@@ -11,13 +11,14 @@ INTERVAL_SECONDS = 1.0
 
 
 class RoomGuard:
-    """Remembers what `has_room` said, and the store's trouble that sessions report; tells when it changes."""
+    """Remembers what `find_shortage` said; tells when it changes."""
 
-    __slots__ = ("_clock", "_has_room", "_room", "_tell", "_until")
+    __slots__ = ("_clock", "_find_shortage", "_room", "_tell", "_until")
 
-    def __init__(self, has_room: Callable[[], bool], clock: Callable[[], float], tell: Tell) -> None:
-        """`clock` counts seconds and never goes back. `has_room` may raise OSError: then there is none."""
-        self._has_room = has_room
+    def __init__(self, find_shortage: Callable[[], str], clock: Callable[[], float], tell: Tell) -> None:
+        """`clock` counts seconds and never goes back. `find_shortage` says what is short, "" when there is room; it may
+        raise OSError: then there is none."""
+        self._find_shortage = find_shortage
         self._clock = clock
         self._tell = tell
         self._room = Room.ENOUGH
@@ -28,20 +29,21 @@ class RoomGuard:
         now = self._clock()
         if now >= self._until:
             self._until = now + INTERVAL_SECONDS
-            self._change(self._look())
+            shortage = self._look()
+            self._change(Room.FULL if shortage else Room.ENOUGH, shortage)
         return self._room
 
-    def _look(self) -> Room:
+    def _look(self) -> str:
         try:
-            return Room.ENOUGH if self._has_room() else Room.FULL
-        except OSError:
-            return Room.FULL
+            return self._find_shortage()
+        except OSError as problem:
+            return f"the file system does not tell what is free: {problem.strerror or problem}"
 
-    def _change(self, room: Room) -> None:
+    def _change(self, room: Room, shortage: str) -> None:
         if room is self._room:
             return
         self._room = room
         if room is Room.ENOUGH:
             self._tell(StoreTrouble("recovered", "there is room for mail again"))
         else:
-            self._tell(StoreTrouble("full", "too little space is left: MAIL is answered with 452"))
+            self._tell(StoreTrouble("full", f"{shortage}: MAIL is answered with 452"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -42,12 +43,20 @@ class Account:
     changed_at: float
 
 
-class AccountStore(Protocol):
-    """Names are compared without case (RFC 8265 UsernameCaseMapped reduced to what mail accounts use)."""
+class AccountReader(Protocol):
+    """What a login asks for. All methods raise StoreError when the accounts cannot be read."""
 
     def get(self, name: str) -> Account | None:
         """The account, disabled or not."""
         ...
+
+    def version(self) -> int:
+        """A number that changes whenever any account changes, by whichever process: for whoever caches."""
+        ...
+
+
+class AccountStore(AccountReader, Protocol):
+    """Names are compared without case (RFC 8265 UsernameCaseMapped reduced to what mail accounts use)."""
 
     def list(self) -> tuple[Account, ...]:
         """All, by name."""
@@ -77,9 +86,18 @@ class AccountStore(Protocol):
         """Raises NoSuchAccount."""
         ...
 
-    def version(self) -> int:
-        """A number that changes whenever any account changes, by whichever process: for whoever caches."""
-        ...
+
+class AccountsDamaged(StoreError):
+    """The file is no account file any more: only the operator can put another in its place, and `hint` says how."""
+
+    def __init__(self, path: Path, problem: object) -> None:
+        aside = path.parent / f"damaged-accounts-{time.strftime('%Y%m%d')}"
+        self.problem = f"{path} is damaged: {problem}"
+        self.hint = (
+            f"set it aside, with its log: mkdir {aside} && mv {path}* {aside}; then copy a backup to {path}, owned by "
+            "the server's account, or make the accounts anew: postreeve user add"
+        )
+        super().__init__(f"{self.problem} ({self.hint})")
 
 
 class AccountExists(StoreError):
@@ -126,26 +144,31 @@ class SqliteAccounts:
     """See `AccountStore`. May be used from several threads."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, or makes it (readable by its owner only); raises StoreError when it cannot be used."""
+        """Opens the file, or makes it (readable by its owner only).
+
+        Raises AccountsDamaged for what is no account file, StoreError when it cannot be used otherwise.
+        """
         self._path = path
         self._lock = threading.Lock()
         try:
             path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._prepare()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be opened: {error}") from error
-        except sqlite3.DatabaseError as error:
-            hint = "restore it from a backup, or move it away and make the accounts anew with `postreeve user add`"
-            raise StoreError(f"{path} is damaged: {error} ({hint})") from error
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise self._surprise("opened", error) from error
 
     def _prepare(self) -> None:
         run = self._connection.execute
         run("PRAGMA synchronous = FULL")
         (version,) = run("PRAGMA user_version").fetchone()
         if version > VERSION:
+            self.close()
             raise StoreError(f"{self._path} has schema version {version}, this postreeve knows version {VERSION}")
         if version == VERSION:
             # Nothing is written then: several workers open the file at the same moment.
@@ -161,7 +184,14 @@ class SqliteAccounts:
 
     def close(self) -> None:
         """Release the file."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
+
+    def inspect(self) -> None:
+        """Read all of the file. Raises AccountsDamaged when a part of it cannot be, StoreError as reading does."""
+        found = self._read("PRAGMA quick_check(1)")
+        if found != (("ok",),):
+            raise AccountsDamaged(self._path, found[0][0])
 
     def get(self, name: str) -> Account | None:
         """See `AccountStore`."""
@@ -215,7 +245,7 @@ class SqliteAccounts:
             try:
                 return tuple(self._connection.execute(query, values).fetchall())
             except sqlite3.Error as error:
-                raise StoreError(f"{self._path} cannot be read: {error}") from error
+                raise self._surprise("read", error) from error
 
     def _write(self, query: str, *values: str | bool | float) -> int:
         """Run `query` and count the change of version with it; returns how many rows it changed."""
@@ -229,8 +259,14 @@ class SqliteAccounts:
             except sqlite3.Error as error:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise StoreError(f"{self._path} cannot be written: {error}") from error
+                raise self._surprise("written", error) from error
         return changed
+
+    def _surprise(self, done: str, error: sqlite3.Error) -> StoreError:
+        """What to raise for SQLite's error; its subclasses are what a sound file can meet too (locks, the disk)."""
+        if type(error) is sqlite3.DatabaseError:
+            return AccountsDamaged(self._path, error)
+        return StoreError(f"{self._path} cannot be {done}: {error}")
 
 
 def _account(row: tuple[object, ...]) -> Account:

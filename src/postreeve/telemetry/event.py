@@ -237,6 +237,15 @@ class StoreTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountsTrouble:
+    """Nobody can log in, other mail flows; `state` is damaged, unavailable, recovered; `hint` says what to do."""
+
+    state: str
+    problem: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class StressChanged:
     """Near the connection limit: short deadlines and one error (on), or normal again (off)."""
 
@@ -309,8 +318,9 @@ TelemetryEvent = (
     SessionOpened | SessionClosed | TlsEstablished | TlsFailed | WrongProtocolSeen | Authenticated
     | AuthenticationFailed | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted
     | MessageRefused | RecipientDelivered | RecipientDeferred | RecipientFailed | MessageSpawned
-    | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | StressChanged | ConfigReloaded
-    | CertificateLoaded | ServerStarted | ServerStopping | ServerStopped | WorkerExited | InternalError
+    | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | AccountsTrouble | StressChanged
+    | ConfigReloaded | CertificateLoaded | ServerStarted | ServerStopping | ServerStopped | WorkerExited
+    | InternalError
 )  # fmt: skip
 
 Tell = Callable[[TelemetryEvent], None]

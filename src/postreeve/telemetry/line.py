@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from postreeve.mail.date import format_timestamp
 from postreeve.telemetry.event import (
+    AccountsTrouble,
     AuthenticationFailed,
     CertificateLoaded,
     ConfigReloaded,
@@ -98,7 +99,7 @@ def level_of(event: TelemetryEvent) -> Level:
             return Level.DEBUG
         case InternalError() | RecordQuarantined():
             return Level.ERROR
-        case StoreTrouble(state=state):
+        case StoreTrouble(state=state) | AccountsTrouble(state=state):
             return Level.INFO if state == "recovered" else Level.ERROR
         case AuthenticationFailed() | CredentialsMisplaced():
             return Level.WARNING

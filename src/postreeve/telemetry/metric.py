@@ -36,6 +36,7 @@ class Metrics:
     def __init__(self) -> None:
         self._series: dict[str, dict[Labels, Any]] = {family.name: {} for family in FAMILIES}
         self._set(f.STORE_HEALTHY, (), 1)
+        self._set(f.ACCOUNTS_HEALTHY, (), 1)
 
     def tell(self, event: e.TelemetryEvent) -> None:
         """Count one event."""
@@ -77,8 +78,9 @@ class Metrics:
         event: (
             e.TlsEstablished | e.TlsFailed | e.WrongProtocolSeen | e.Authenticated | e.AuthenticationFailed
             | e.CredentialsMisplaced | e.ConnectionRefused | e.DestinationChanged | e.QueueChanged
-            | e.RecordQuarantined | e.StoreTrouble | e.StressChanged | e.ConfigReloaded | e.CertificateLoaded
-            | e.ServerStarted | e.ServerStopping | e.ServerStopped | e.WorkerExited | e.InternalError
+            | e.RecordQuarantined | e.StoreTrouble | e.AccountsTrouble | e.StressChanged | e.ConfigReloaded
+            | e.CertificateLoaded | e.ServerStarted | e.ServerStopping | e.ServerStopped | e.WorkerExited
+            | e.InternalError
         ),
     ) -> None:  # fmt: skip
         match event:
@@ -105,6 +107,8 @@ class Metrics:
             case e.StoreTrouble():
                 self._add(f.STORE_TROUBLES, (event.state,))
                 self._set(f.STORE_HEALTHY, (), int(event.state == "recovered"))
+            case e.AccountsTrouble():
+                self._set(f.ACCOUNTS_HEALTHY, (), int(event.state == "recovered"))
             case e.StressChanged():
                 self._set(f.STRESS, (event.listener,), int(event.on))
             case e.ConfigReloaded():

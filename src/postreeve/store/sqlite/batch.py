@@ -108,11 +108,11 @@ def run_outside(connection: sqlite3.Connection, job: Job, call: Callable[[sqlite
         job.error = error if isinstance(error, StoreError) else StoreError(f"the queue file: {error}")
 
 
-def refuse(jobs: list[Job]) -> list[Job]:
-    """Those jobs that need no room of their own; the others are refused."""
+def refuse(jobs: list[Job], problem: str) -> list[Job]:
+    """Those jobs that need no room of their own; the others are refused with `problem`."""
     for job in jobs:
         if job.takes_room:
-            job.error = StoreFull("no room on the disk")
+            job.error = StoreFull(problem)
     return [job for job in jobs if not job.takes_room]
 
 

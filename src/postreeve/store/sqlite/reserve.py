@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from postreeve.config.units import format_size
+
 RESERVE_OCTETS: Final = 64 << 20
 _SMALL_DISK_PARTS: Final = 16
 """Of a small disk the reserve of one queue file is one part in so many."""
@@ -38,6 +40,11 @@ class Reserve:
     def log_octets(self) -> int:
         """How long the log may become, so that its copy finds room where the reserve was."""
         return self._octets // 4 * 3
+
+    def describe(self) -> str:
+        """Where there is no room, and how much that is, for the operator."""
+        disk = os.statvfs(self._path.parent)
+        return f"no room on the disk: {self._path.parent} has {format_size(disk.f_bavail * disk.f_frsize)} free"
 
     def open(self) -> None:
         """Take the room, or begin with the reserve spent."""

@@ -307,7 +307,7 @@ class Writer:
             if self._reserve.restore(lambda: free_octets(connection)):
                 self._tell(self._report, "recovered", "there is room again")
             else:
-                jobs = refuse(jobs)
+                jobs = refuse(jobs, self._shortage())
         try:
             self._transact(connection, jobs)
         except Full:
@@ -315,16 +315,23 @@ class Writer:
 
     def _relieve(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         """There was no room: give up the reserve, refuse what needs more, and do the rest."""
+        shortage = self._shortage()
         if self._reserve is not None:
             self._reserve.spend()
             # With the log copied into the file, the log's own room serves what follows.
             self._checkpoint(connection)
-            self._tell(self._report, "full", "no room on the disk: new messages are refused, queued mail still leaves")
+            self._tell(self._report, "full", f"{shortage}: new messages are refused, queued mail still leaves")
         try:
-            self._transact(connection, refuse(jobs))
+            self._transact(connection, refuse(jobs, shortage))
         except Full:
             for job in jobs:
-                job.error = job.error or StoreFull("no room on the disk")
+                job.error = job.error or StoreFull(shortage)
+
+    def _shortage(self) -> str:
+        try:
+            return "no room on the disk" if self._reserve is None else self._reserve.describe()
+        except OSError:
+            return "no room on the disk"
 
     def _transact(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         """One transaction; raises Full, undone, when there is no room."""
