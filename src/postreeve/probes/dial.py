@@ -10,7 +10,7 @@ import asyncio
 import errno
 import socket
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from postreeve.checks.path import Dial, DialOutcome, Icmp
 from postreeve.probes.errors import classify_errno, classify_icmp, is_dropped_here, read_icmp, watch_errors
@@ -40,13 +40,14 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
         name = errno.errorcode.get(code, str(code)) if code else ""
         return Dialled(Dial(address, port, outcome, loop.time() - began, local, name, icmp))
 
+    target = _parse(address, port)
+    if target is None:
+        return failed(DialOutcome.OTHER, errno.EINVAL)
     try:
-        target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
         sock = socket.socket(target[0], socket.SOCK_STREAM)
-    except (OSError, UnicodeError, OverflowError, IndexError) as problem:
-        code = getattr(problem, "errno", None) or 0
-        is_family = code == errno.EAFNOSUPPORT
-        return failed(DialOutcome.NO_ROUTE if is_family else DialOutcome.OTHER, code if code > 0 else errno.EINVAL)
+    except OSError as problem:
+        is_family = problem.errno == errno.EAFNOSUPPORT
+        return failed(DialOutcome.NO_ROUTE if is_family else DialOutcome.OTHER, problem.errno or errno.EINVAL)
     is_kept = False
     try:
         sock.setblocking(False)
@@ -58,7 +59,7 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
                 _bind(sock, source)
             except OSError as problem:
                 return failed(DialOutcome.NO_SOURCE, problem.errno or 0)
-        code = sock.connect_ex(target[4])
+        code = sock.connect_ex(target[1])
         is_at_once = code not in (0, errno.EINPROGRESS)
         if code == errno.EINPROGRESS:
             code = await _wait(sock, timeout_seconds)
@@ -76,6 +77,17 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
     finally:
         if not is_kept:
             sock.close()
+
+
+def _parse(address: str, port: int) -> tuple[socket.AddressFamily, Any] | None:
+    """Family and socket address; with a scope ("fe80::1%eth0") where there is one."""
+    if not address or not address.isprintable() or not 0 <= port <= 65_535:
+        return None
+    try:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return None
+    return (found[0][0], found[0][4]) if found else None
 
 
 async def _wait(sock: socket.socket, timeout_seconds: float) -> int:
@@ -99,14 +111,13 @@ def _settle(done: asyncio.Future[None]) -> None:
 
 
 def _bind(sock: socket.socket, source: str) -> None:
-    try:
-        here = socket.getaddrinfo(source, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
-    except (OSError, UnicodeError):
-        raise OSError(errno.EADDRNOTAVAIL, "no address") from None
+    here = _parse(source, 0)
+    if here is None:
+        raise OSError(errno.EADDRNOTAVAIL, "no address")
     if here[0] != sock.family:
         raise OSError(errno.EAFNOSUPPORT, "another family")
     sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind(here[4])
+    sock.bind(here[1])
 
 
 def _limit_hops(sock: socket.socket, hop_limit: int) -> None:
