@@ -74,10 +74,10 @@ def _scalar(source: Source, node: Any) -> Scalar:
     written = source.written(span)
     # An anchor or a tag stands within the node's span: what a correction replaces begins behind it.
     skipped = len(written) - len(written.lstrip("&!")) and written.find(" ") + 1
-    scalar = scalar_from(source, span.start + max(skipped, 0), span.end, typed=node.style is None)
+    scalar = scalar_from(source, span.start + max(skipped, 0), span.end, typed=not node.style)
     if scalar.is_reference:
         return scalar
-    if node.style is not None:
+    if node.style:
         return Scalar(node.value, scalar.span, scalar.literal, scalar.quote)
     return Scalar(_typed(node), scalar.span, scalar.literal)
 

@@ -1,0 +1,40 @@
+"""The kinds of settings files that we read, one module each.
+
+Start reading at `KINDS`. A kind whose keys are more its own comes before one whose keys are everybody's: where two
+read the same place, the earlier one has it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from postreeve.clientconfig.settings import Kind, SubmissionSettings
+
+KINDS: Final[tuple[Kind, ...]] = ()
+
+
+def recognise(file: str, text: str) -> tuple[Kind, ...]:
+    """The kinds that this file is of; mostly one or none."""
+    return tuple(kind for kind in KINDS if kind.recognises(file, text))
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of this name, or None."""
+    return next((kind for kind in KINDS if kind.name == name), None)
+
+
+def read_all(file: str, text: str, kind: Kind | None = None) -> tuple[tuple[Kind, SubmissionSettings], ...]:
+    """Every set of settings in a file with the kind that read it; what an earlier kind has read, no later one has."""
+    found: list[tuple[Kind, SubmissionSettings]] = []
+    taken: set[int] = set()
+    for each in (kind,) if kind is not None else recognise(file, text):
+        for settings in each.read(file, text):
+            places = {
+                value.span.start
+                for value in (settings.host, settings.port, settings.username, settings.password)
+                if value is not None and value.span is not None
+            }
+            if not places & taken:
+                found.append((each, settings))
+                taken |= places
+    return tuple(found)
