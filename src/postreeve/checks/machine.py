@@ -89,6 +89,8 @@ class WayOut:
     banner: str = ""
     conversation: Conversation | None = None
     lookup_failure: str = ""
+    verifies: bool = True
+    """The configuration asks for a certificate of the right name."""
 
 
 @dataclass(frozen=True, slots=True)

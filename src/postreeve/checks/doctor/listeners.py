@@ -58,8 +58,8 @@ def taken(machine: Machine) -> Iterator[Seen]:
     """Another program has one of our ports."""
     for wanted in machine.wanted:
         for holder in _holders(machine, wanted):
-            if holder.is_ours or not (holder.program or holder.user):
-                continue
+            if holder.is_ours or (machine.process and not holder.pid):
+                continue  # whose it is cannot be seen without privileges, and most likely it is ours
             who = f"{holder.program or 'a process'} (pid {holder.pid or 'unknown'}, user {holder.user or 'unknown'})"
             unit = _UNITS.get(holder.program)
             fix = (

@@ -86,7 +86,7 @@ def smarthost_refuses(machine: Machine) -> Iterator[Seen]:
                     f"postreeve probe {place(way.host, way.port)} --user NAME   # with the route's account",
                 )
                 break
-        if talk.tls is not None and (talk.tls.troubles or talk.tls.is_name_right is False):
+        if way.verifies and talk.tls is not None and (talk.tls.troubles or talk.tls.is_name_right is False):
             because = tuple(one.text for one in talk.tls.troubles) or ("the certificate names another host",)
             yield Seen(way.name, because, f"postreeve probe {place(way.host, way.port)}")
 
