@@ -7,7 +7,6 @@ packets are the connects of an ordinary client they take the way, and meet the f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 from postreeve.checks.path import DialOutcome, Hop, Trace
@@ -34,7 +33,7 @@ async def trace(address: str, port: int, *, max_hops: int = 24, hop_seconds: flo
                 return Trace(address, port, tuple(hops), is_reached)
         if not any(hop.sender for hop, _, _ in found):
             break
-    return Trace(address, port, _without_silence(hops))
+    return Trace(address, port, tuple(hops))
 
 
 async def _try(address: str, port: int, ttl: int, seconds: float, source: str) -> tuple[Hop, bool, bool]:
@@ -49,9 +48,3 @@ async def _try(address: str, port: int, ttl: int, seconds: float, source: str) -
     if made.outcome in _TCP_ANSWERS:
         return Hop(ttl, address, made.seconds), True, True
     return Hop(ttl, "", made.seconds), made.outcome is not DialOutcome.TIMED_OUT, False
-
-
-def _without_silence(hops: Sequence[Hop]) -> tuple[Hop, ...]:
-    """Of the silent hops at the end one is enough: it says that nobody answered after the one before."""
-    last = max((index for index, hop in enumerate(hops) if hop.sender), default=-1)
-    return tuple(hops[: last + 2])
