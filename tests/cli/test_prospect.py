@@ -52,6 +52,10 @@ CASES = {
         replace(after(3), due=NOW + 90, last_problem="not tried, the destination does not answer: x"), 3, RUNNING,
         "next try in 1m 30s: 4th attempt, when mx:example.com is tried again: it does not answer",
     ),
+    "dead destination, never tried": (
+        replace(WAITING, due=NOW + 90, last_problem="not tried, the destination does not answer: x"), 0, RUNNING,
+        "next try in 1m 30s: 1st attempt, when mx:example.com is tried again: it does not answer",
+    ),
     "doomed": (
         replace(WAITING, doomed=True), 0, RUNNING,
         "an operator wants it returned: the sender gets a failure report at once",

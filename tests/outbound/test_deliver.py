@@ -326,13 +326,32 @@ def test_deliver_skips_a_dead_destination() -> None:
 
     attempted = asyncio.run(run())
     assert _states(attempted) == [RecipientState.QUEUED]
-    assert attempted.settlement.results[0].counts_as_attempt
-    assert "connection refused" in attempted.settlement.results[0].problem
+    (result,) = attempted.settlement.results
+    assert not result.counts_as_attempt
+    assert "connection refused" in result.problem
+    assert result.due >= START + 60
+    assert attempted.settlement.attempts == ()
+    (event,) = house.events
+    assert isinstance(event, RecipientDeferred)
+    assert event.attempts == 0
     assert house.network.opened == []
     assert not attempted.is_telling
 
 
-@pytest.mark.parametrize(("attempts", "age"), [(3, 60.0), (1, 3600.0)], ids=["attempts", "age"])
+def test_deliver_tries_once_what_would_expire_untried_at_a_dead_destination() -> None:
+    house = _house()
+
+    async def run() -> Attempted:
+        claim = await _claim(house, house.message("bob@example.net"))
+        house.clock.now += 6 * 86_400
+        return await house.deliverer().attempt(claim, DestinationDead("connection refused", START, 86_400.0))
+
+    assert _states(asyncio.run(run())) == [RecipientState.RELAYED]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "age"), [(3, 60.0), (1, 3600.0), (0, 3600.0)], ids=["attempts", "age", "age, never tried"]
+)
 def test_deliver_takes_the_fallback_when_it_is_due_even_past_a_dead_destination(attempts: int, age: float) -> None:
     house = _house()
 

@@ -24,7 +24,7 @@ from postreeve.queue.model import (
     Upcoming,
 )
 from postreeve.queue.outcome import ConnectFailed, ConnectProblem, Outcome, Refused, Stage
-from postreeve.queue.settings import DeliverySettings, QueueSettings, RouteSettings, Smarthost
+from postreeve.queue.settings import DeliverySettings, QueueSettings, RouteSettings, Schedule, Smarthost
 from postreeve.queue.step import Connect
 from postreeve.store.face import LeaseLost, LeaseTerms, StoreError, StoreFull, StoreUnavailable
 from postreeve.store.memory import MemoryStore
@@ -40,6 +40,7 @@ from tests.lab.delivery import OK, START, Clock, House, take_all, until
 REFUSED = ConnectFailed(ConnectProblem.REFUSED)
 GREYLISTED = Refused(Reply(450, "4.7.1", "later"), Stage.RCPT)
 LEASE = 300.0
+SCHEDULE = Schedule()
 
 
 class CountingStore(MemoryStore):
@@ -78,18 +79,18 @@ class CountingStore(MemoryStore):
 class Yard(House):
     """A house with a scheduler at work in it."""
 
-    def __init__(self, **delivery: Any) -> None:
+    def __init__(self, schedule: Schedule = SCHEDULE, **delivery: Any) -> None:
         routes = (
             RouteSettings("provider", ("smart.example",), Smarthost("192.0.2.50", 25, targets.TlsMode.NONE)),
             RouteSettings("direct", ("*",), targets.Mx()),
         )
-        settings = QueueSettings(routes, delivery=DeliverySettings(**delivery))
+        settings = QueueSettings(routes, schedule, DeliverySettings(**delivery))
         self.counting = CountingStore()
         super().__init__(settings, store=self.counting)
         self.steady = Clock(1000.0)
         clocks = Clocks(self.clock, self.steady)
         self.scheduler = Scheduler(
-            self.store, self.deliverer(), settings.delivery, self.events.append, clocks, lease_seconds=LEASE
+            self.store, self.deliverer(), settings.delivery, self.events.append, clocks, LEASE, schedule
         )
 
     @asynccontextmanager
@@ -374,6 +375,25 @@ def test_a_dead_destination_is_not_tried_until_its_time_has_passed() -> None:
             assert [event.state for event in yard.told(DestinationChanged)] == ["dead", "alive"]  # type: ignore[attr-defined]
             yard.pass_time(400)
             await until(lambda: yard.delivered() == 31)
+
+    _run(main)
+
+
+def test_a_short_schedule_shortens_the_time_of_a_dead_destination() -> None:
+    async def main() -> None:
+        yard = Yard(Schedule((2.0,), jitter=0.0), initial_per_destination=3)
+        yard.network.opens = lambda step: REFUSED
+        async with yard.open():
+            idents = [(await yard.put(f"u{number}@example.net")) for number in range(9)]
+            yard.scheduler.wake()
+            await until(lambda: len(yard.told(RecipientDeferred)) == 9 and yard.scheduler.held == 0)
+            tried = len(yard.network.opened)
+            stories = [await yard.store.story(ident) for ident in idents]
+            attempts = [story.summary.recipients[0].attempts for story in stories if story is not None]
+            assert sum(attempts) == sum(len(story.attempts) for story in stories if story is not None) == tried < 9
+            yard.network.opens = lambda step: None
+            yard.pass_time(2.5)
+            await until(lambda: yard.delivered() == 9)
 
     _run(main)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postreeve.mail.envelope import MailParameters
-from postreeve.queue.backoff import first_due, is_fallback_due, next_due, pause_seconds, spread
+from postreeve.queue.backoff import attempts_within, first_due, is_fallback_due, next_due, pause_seconds, spread
 from postreeve.queue.settings import Fallback, Schedule, Smarthost
 
 SCHEDULE = Schedule()
@@ -80,3 +80,19 @@ def test_fallback_is_due_by_attempts_or_time(
     fallback: Fallback | None, attempts: int, waited: float, due: bool
 ) -> None:
     assert is_fallback_due(fallback, attempts, waited) is due
+
+
+@pytest.mark.parametrize(
+    ("waited", "due"), [(3599.0, False), (3600.0, True)], ids=["attempts are not made by waiting", "time counts"]
+)
+def test_fallback_past_a_dead_destination_is_due_by_time_alone(waited: float, due: bool) -> None:
+    assert is_fallback_due(FALLBACK, 0, waited, is_dead=True) is due
+
+
+@pytest.mark.parametrize(
+    ("seconds", "attempts"),
+    [(0, 1), (299, 1), (300, 2), (900, 3), (1e9, 8)],
+    ids=["at once", "early", "2nd", "3rd", "end"],
+)
+def test_attempts_within_a_time_follow_the_schedule(seconds: float, attempts: int) -> None:
+    assert attempts_within(SCHEDULE, seconds) == attempts

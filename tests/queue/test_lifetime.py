@@ -15,11 +15,13 @@ from postreeve.queue.lifetime import (
     Conclusion,
     Waiting,
     conclude,
+    conclude_untried,
     has_expired,
     is_past_deadline,
     least_attempts,
     too_late,
 )
+from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.settings import Schedule
 
 DEFERRED = Disposition(Action.DEFERRED, "4.4.1", "connection timed out", is_site_trouble=True)
@@ -77,6 +79,51 @@ def test_conclude_never_expires_by_a_jump_of_the_clock_alone(jump: float, attemp
     conclusion = _conclude(Waiting(START, attempts), START + jump)
     assert conclusion.disposition.action is Action.DEFERRED
     assert conclusion.due > START + jump
+
+
+def _conclude_untried(waiting: Waiting, now: float, dead: DestinationDead, schedule: Schedule = SCHEDULE) -> Conclusion:
+    return conclude_untried(DEFERRED, waiting, schedule, now, _middle, dead)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "age", "until", "pause"),
+    [
+        (0, 0, 60, 300),
+        (1, 10, 60, 300),
+        (0, 400, 60, 600),
+        (3, 400, 60, 1200),
+        (0, 4 * DAY, 60, 14400),
+        (1, 0, 900, 900),
+    ],
+    ids=["first", "tried once", "older", "tried often", "much older", "dead for longer"],
+)
+def test_untried_waits_as_long_as_one_of_its_age(attempts: int, age: float, until: float, pause: float) -> None:
+    now = START + age
+    conclusion = _conclude_untried(Waiting(START, attempts), now, DestinationDead("refused", now + until))
+    assert conclusion == Conclusion(DEFERRED, now + pause, int(age > 4 * HOUR))
+
+
+UNTRIED = {
+    "tried and long dead": (1, DAY, Action.EXPIRED),
+    "tried often": (ENOUGH_ATTEMPTS, 0.0, Action.EXPIRED),
+    "never tried": (0, DAY, Action.DEFERRED),
+    "dead for a moment only": (ENOUGH_ATTEMPTS - 1, 300.0, Action.DEFERRED),
+}
+
+
+@pytest.mark.parametrize(("attempts", "dead_seconds", "action"), UNTRIED.values(), ids=UNTRIED)
+def test_untried_expires_with_those_that_were_tried_for_it(attempts: int, dead_seconds: float, action: Action) -> None:
+    now = START + 6 * DAY
+    dead = DestinationDead("refused", now + 900, dead_seconds)
+    assert _conclude_untried(Waiting(START, attempts), now, dead).disposition.action is action
+    assert _conclude_untried(Waiting(START, attempts), START + HOUR, dead).disposition.action is Action.DEFERRED
+
+
+def test_untried_is_returned_at_its_deadline_and_looked_at_then() -> None:
+    waiting = _until_deadline(True, START + 120)(0)
+    dead = DestinationDead("refused", START + 60)
+    assert _conclude_untried(waiting, START, dead).due == START + 120
+    assert _conclude_untried(waiting, START + 120, dead).disposition.action is Action.BOUNCED
 
 
 @pytest.mark.parametrize(

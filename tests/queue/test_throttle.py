@@ -111,6 +111,24 @@ def test_throttle_doubles_the_dead_time_up_to_a_bound() -> None:
     assert throttle.dead_until(now) == now + FIRST_DEAD_SECONDS
 
 
+def test_throttle_is_dead_no_longer_than_the_schedule_pauses() -> None:
+    throttle = Throttle(5, 20, (1.0, 3.0, 5000.0))
+    _fail_all(throttle, 0.0)
+    now, times = 0.0, []
+    for _ in range(8):
+        until = throttle.dead_until(now)
+        assert until is not None
+        times.append(until - now)
+        now = until
+        _fail_all(throttle, now)
+    assert times == [1.0, 3.0, 240.0, 480.0] + [LONGEST_DEAD_SECONDS] * 4
+    assert throttle.dead_seconds(now) == sum(times)
+    assert throttle.dead_seconds(-5.0) == 0.0
+    throttle.start()
+    throttle.on_success()
+    assert throttle.dead_seconds(now) == 0.0
+
+
 def test_throttle_does_not_prolong_a_dead_time_by_attempts_still_under_way() -> None:
     throttle = Throttle(3, 20)
     for _ in range(3):

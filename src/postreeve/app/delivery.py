@@ -26,7 +26,7 @@ from postreeve.outbound.smtp import Connector
 from postreeve.queue.model import Claim, NewMessage, QueueStats, Settlement
 from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.route import Route, Router
-from postreeve.queue.settings import DeliverySettings, QueueSettings
+from postreeve.queue.settings import QueueSettings
 from postreeve.report.fact import DsnSettings
 from postreeve.store.face import Store, StoreError, StoreFull
 from postreeve.store.shards import add_stats
@@ -107,19 +107,20 @@ class Delivery:
         return Deliverer(means, self._router, self._identity, self._settings, bouncer, self._tell)
 
     def _line(self, store: Store, current: Current) -> _Line:
-        scheduler = Scheduler(store, current, self._settings.delivery, self._tell, _CLOCKS, LEASE_SECONDS)
+        settings = self._settings
+        scheduler = Scheduler(store, current, settings.delivery, self._tell, _CLOCKS, LEASE_SECONDS, settings.schedule)
         store.watch(scheduler.wake)
         return _Line(store, current, scheduler, asyncio.create_task(scheduler.run(), name="scheduler"))
 
     async def reload(self, installation: Installation) -> None:
         """Use another configuration for the attempts to come; those under way go on with the old one."""
-        before: DeliverySettings = self._settings.delivery
+        before = self._settings
         old_pool, old_resolver = self._pool, self._resolver
         self._use(installation)
         lines = []
         for line in self._lines:
             line.current.deliverer = self._deliverer(line.store)
-            if self._settings.delivery == before:
+            if (self._settings.delivery, self._settings.schedule) == (before.delivery, before.schedule):
                 lines.append(line)
             else:
                 # Other numbers mean other lanes: a new scheduler, while the old one finishes what it has in hand.

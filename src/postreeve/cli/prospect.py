@@ -61,6 +61,8 @@ def _at_once(about: Circumstances) -> str:
 
 def _why_then(told: MessageStory, record: RecipientRecord, about: Circumstances) -> str:
     held_until = told.envelope.parameters.hold_until
+    if record.last_problem.startswith(_NOT_TRIED):
+        return f"{_ordinal(record.attempts + 1)} attempt, when {record.destination} is tried again: it does not answer"
     if record.attempts == 0:
         if held_until is not None and abs(held_until - record.due) < _TOLERANCE_SECONDS:
             return "held until then as the sender asked (FUTURERELEASE)"
@@ -74,8 +76,6 @@ def _why_then(told: MessageStory, record: RecipientRecord, about: Circumstances)
     since = record.due - (last.at + last.duration_seconds)
     if abs(since - exact) <= _TOLERANCE_SECONDS:
         return by_schedule
-    if record.last_problem.startswith(_NOT_TRIED):
-        return f"{_ordinal(number)} attempt, when {record.destination} is tried again: it does not answer"
     which = f"{_ordinal(number)} attempt, not by the schedule (+{format_duration(pause)})"
     return f"{which}: an operator asked for it, or the attempt before was cut off"
 

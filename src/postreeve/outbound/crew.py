@@ -30,6 +30,7 @@ class Crew:
         "_lanes",
         "_left",
         "_parked",
+        "_pauses",
         "_serve",
         "_settings",
         "_steady",
@@ -39,13 +40,16 @@ class Crew:
     def __init__(
         self,
         settings: DeliverySettings,
+        pauses: tuple[float, ...],
         steady: Callable[[], float],
         serve: Callable[[Lane], Awaitable[bool]],
         is_idle: Callable[[], bool],
         left: Callable[[], None],
     ) -> None:
-        """`is_idle` says that nothing is to be begun now; `left` is called when an agent has left and none waits."""
+        """`pauses` are those of the retry schedule. `is_idle` says that nothing is to be begun now; `left` is called
+        when an agent has left and none waits."""
         self._settings = settings
+        self._pauses = pauses
         self._steady = steady
         self._serve = serve
         self._is_idle = is_idle
@@ -75,7 +79,7 @@ class Crew:
         """The lane for a destination, made where there is none."""
         lane = self._lanes.get(destination)
         if lane is None:
-            throttle = Throttle(self._settings.initial_per_destination, self._settings.per_destination)
+            throttle = Throttle(self._settings.initial_per_destination, self._settings.per_destination, self._pauses)
             lane = self._lanes[destination] = Lane(destination, throttle)
         lane.used_at = self._steady()
         return lane

@@ -17,7 +17,14 @@ from postreeve.outbound.bounce import Bouncer
 from postreeve.outbound.story import Judged, tell_all, write_stories
 from postreeve.queue.backoff import is_fallback_due, spread
 from postreeve.queue.disposition import Action, Context, judge
-from postreeve.queue.lifetime import Conclusion, Waiting, conclude, is_past_deadline
+from postreeve.queue.lifetime import (
+    Conclusion,
+    Waiting,
+    conclude,
+    conclude_untried,
+    is_lifetime_over,
+    is_past_deadline,
+)
 from postreeve.queue.model import Claim, RecipientRecord, RecipientState, Result, Settlement
 from postreeve.queue.outcome import (
     Delivered,
@@ -137,9 +144,11 @@ class Deliverer:
     ) -> None:
         claim = work.claim
         attempts = min([record.attempts for record in records])
-        use_fallback = is_fallback_due(route.fallback, attempts, now - claim.accepted_at)
+        waiting = _waiting(claim, records[0], attempts)
+        use_fallback = is_fallback_due(route.fallback, attempts, now - waiting.begun_at, dead is not None)
         is_asked = not use_fallback and route.destination == records[0].destination
-        if dead is not None and is_asked:
+        # Nothing expires without an attempt of its own.
+        if dead is not None and is_asked and (attempts or not is_lifetime_over(waiting, self.settings.schedule, now)):
             work.judge(records, dead)
             return
         indexes = [record.index for record in records]
@@ -172,11 +181,18 @@ class Deliverer:
     def _judged(self, claim: Claim, record: RecipientRecord, judgement: Judgement, now: float) -> Judged:
         if judgement.disposition.action is not Action.DEFERRED:
             return Judged(record, judgement, Conclusion(judgement.disposition))
-        ident = claim.lease.ident
-        waiting, schedule = _waiting(claim, record), self.settings.schedule
-        return Judged(
-            record, judgement, conclude(judgement.disposition, waiting, schedule, now, lambda n: spread(ident, n))
-        )
+        schedule, dead = self.settings.schedule, judgement.outcome
+
+        def fraction(number: int) -> float:
+            return spread(claim.lease.ident, number)
+
+        if isinstance(dead, DestinationDead):
+            waiting = _waiting(claim, record, record.attempts)
+            conclusion = conclude_untried(judgement.disposition, waiting, schedule, now, fraction, dead)
+        else:
+            waiting = _waiting(claim, record, record.attempts + 1)
+            conclusion = conclude(judgement.disposition, waiting, schedule, now, fraction)
+        return Judged(record, judgement, conclusion)
 
     def _report(self, claim: Claim, one: Judged, now: float) -> RecipientReport | None:
         """What a DSN would say of this recipient; whether anybody wants to hear it is not asked here."""
@@ -190,7 +206,7 @@ class Deliverer:
                 action = DsnAction.FAILED
             case Action.DEFERRED if one.conclusion.warned:
                 action = DsnAction.DELAYED
-                waiting = _waiting(claim, one.record)
+                waiting = _waiting(claim, one.record, one.record.attempts)
                 retry_until = waiting.expires_at or waiting.begun_at + self.settings.schedule.lifetime_seconds
             case _:
                 return None
@@ -208,11 +224,11 @@ def _asks_for_success(record: RecipientRecord) -> bool:
     return notify is not None and Notify.SUCCESS in notify
 
 
-def _waiting(claim: Claim, record: RecipientRecord) -> Waiting:
+def _waiting(claim: Claim, record: RecipientRecord, attempts: int) -> Waiting:
     parameters = claim.envelope.parameters
     return Waiting(
         claim.accepted_at,
-        record.attempts + 1,
+        attempts,
         record.warned,
         parameters.hold_until,
         claim.expires_at,
@@ -230,7 +246,8 @@ def _result(one: Judged, now: float) -> Result:
         case Action.RELEASED:
             return Result(index, RecipientState.QUEUED, now, one.record.last_problem, counts_as_attempt=False)
         case action:
-            return Result(index, _STATES[action], one.conclusion.due, disposition.text, one.conclusion.warned)
+            conclusion = one.conclusion
+            return Result(index, _STATES[action], conclusion.due, disposition.text, conclusion.warned, one.is_tried)
 
 
 def _trouble(judged: Sequence[Judged]) -> str:

@@ -25,7 +25,7 @@ from postreeve.outbound.lease import Leases
 from postreeve.outbound.settler import Settler
 from postreeve.queue.model import Claim, NewMessage, RecipientState, Settlement
 from postreeve.queue.outcome import DestinationDead
-from postreeve.queue.settings import DeliverySettings
+from postreeve.queue.settings import DeliverySettings, Schedule
 from postreeve.queue.throttle import Turn
 from postreeve.store.face import Store, StoreError
 from postreeve.telemetry.event import DestinationChanged, InternalError, StoreTrouble, Tell
@@ -78,7 +78,9 @@ class Scheduler:
         tell: Tell,
         clocks: Clocks,
         lease_seconds: float = 300.0,
+        schedule: Schedule | None = None,
     ) -> None:
+        """A destination stays dead no longer than `schedule` pauses."""
         self._store = store
         self._deliverer = deliverer
         self._tell = tell
@@ -86,7 +88,8 @@ class Scheduler:
         self._agenda = Agenda()
         self._holdings = Holdings()
         self._leases = Leases(store, self._holdings, clocks.wall, lease_seconds, self._fall)
-        self._crew = Crew(settings, clocks.steady, self._serve_next, self._is_idle, self._start_due)
+        pauses = (schedule or Schedule()).retry_seconds
+        self._crew = Crew(settings, pauses, clocks.steady, self._serve_next, self._is_idle, self._start_due)
         self._settler = Settler(store, self._settled, self._fall)
         self._changed = asyncio.Event()
         self._finished = asyncio.Event()
@@ -320,7 +323,7 @@ class Scheduler:
         now = self._clocks.steady()
         dead_until = throttle.dead_until(now)
         if dead_until is not None:
-            dead = DestinationDead(throttle.reason, self._clocks.wall() + dead_until - now)
+            dead = DestinationDead(throttle.reason, self._clocks.wall() + dead_until - now, throttle.dead_seconds(now))
             attempted = await self._attempt(holding, dead)
         else:
             attempted = await self._attempt_live(lane, holding)

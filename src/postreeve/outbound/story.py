@@ -13,7 +13,7 @@ from postreeve.queue.disposition import Action, text_of
 from postreeve.queue.lifetime import Conclusion
 from postreeve.queue.model import Attempt as Story
 from postreeve.queue.model import Claim, RecipientRecord, RecipientState
-from postreeve.queue.outcome import Delivered, Outcome, Stage, stage_of
+from postreeve.queue.outcome import Delivered, DestinationDead, Outcome, Stage, stage_of
 from postreeve.queue.step import Judgement
 from postreeve.telemetry.event import (
     MessageSpawned,
@@ -43,11 +43,19 @@ class Judged:
     judgement: Judgement
     conclusion: Conclusion
 
+    @property
+    def is_tried(self) -> bool:
+        """False for a recipient that was not tried because its destination is dead: no attempt, no story."""
+        return not isinstance(self.judgement.outcome, DestinationDead)
+
 
 def write_stories(
     claim: Claim, judged: Sequence[Judged], tries: Sequence[Try], started: float, now: float
 ) -> tuple[Story, ...]:
-    """One story per host and word of it, in order; then one per reason for those that no host was asked about."""
+    """One story per host and word of it, in order; then one per reason for those that no host was asked about.
+
+    A dead destination that was not tried makes none: a long wait would fill the story with what never happened.
+    """
     by_index = {one.record.index: one for one in judged}
     stories: list[Story] = []
     told: set[int] = set()
@@ -104,7 +112,7 @@ def _by_word(one_try: Try, judged: dict[int, Judged], told: set[int]) -> dict[tu
 def _untried(claim: Claim, judged: Sequence[Judged], started: float, now: float) -> Iterator[Story]:
     groups: dict[tuple[str, str, str], list[int]] = {}
     for one in judged:
-        if one.conclusion.disposition.action is not Action.RELEASED:
+        if one.is_tried and one.conclusion.disposition.action is not Action.RELEASED:
             stage = stage_of(one.judgement.outcome).value
             groups.setdefault((stage, *_words(one)), []).append(one.record.index)
     destination = claim.recipients[0].destination
@@ -137,7 +145,7 @@ def _event(
     record, judgement, disposition = one.record, one.judgement, one.conclusion.disposition
     recipient = str(record.recipient.mailbox)
     destination, host, text = record.destination, judgement.host, disposition.text
-    attempts = record.attempts + 1
+    attempts = record.attempts + one.is_tried
     match disposition.action:
         case Action.DELIVERED:
             tls = _tls_of(judgement.outcome, tries)

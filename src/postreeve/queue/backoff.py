@@ -22,6 +22,17 @@ def pause_seconds(schedule: Schedule, attempts: int, fraction: float) -> float:
     return pause * (1.0 + schedule.jitter * (2.0 * fraction - 1.0))
 
 
+def attempts_within(schedule: Schedule, seconds: float) -> int:
+    """How many attempts the schedule makes in so many seconds, the first included; counts until its last pause."""
+    elapsed, attempts = 0.0, 1
+    for pause in schedule.retry_seconds:
+        elapsed += pause
+        if elapsed > seconds:
+            break
+        attempts += 1
+    return attempts
+
+
 def next_due(schedule: Schedule, now: float, attempts: int, fraction: float) -> float:
     """When the attempt after number `attempts` is due."""
     return now + pause_seconds(schedule, attempts, fraction)
@@ -39,10 +50,13 @@ def first_due(parameters: MailParameters, now: float) -> float:
     return now if parameters.hold_until is None else max(now, parameters.hold_until)
 
 
-def is_fallback_due(fallback: Fallback | None, attempts: int, waited_seconds: float) -> bool:
-    """True when the fallback smarthost is to be used after `attempts` failed attempts and that much waiting."""
-    if fallback is None or attempts < 1:
+def is_fallback_due(fallback: Fallback | None, attempts: int, waited_seconds: float, is_dead: bool = False) -> bool:
+    """True when the fallback smarthost is to be used after `attempts` failed attempts and that much waiting.
+
+    A destination that is dead fails without an attempt: there waiting alone is enough, but counts as no attempt.
+    """
+    if fallback is None:
         return False
     if 0 < fallback.after_attempts <= attempts:
         return True
-    return 0 < fallback.after_seconds <= waited_seconds
+    return (attempts >= 1 or is_dead) and 0 < fallback.after_seconds <= waited_seconds

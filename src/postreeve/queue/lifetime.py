@@ -2,6 +2,10 @@
 
 A clock that jumps must not expire mail: besides its age, a recipient needs as many attempts as the schedule makes in a
 lifetime, up to `ENOUGH_ATTEMPTS`. After a long outage, or a clock set years ahead, mail therefore still gets its tries.
+
+A recipient that was not tried because its destination is dead waits as long as the schedule lets one of its age wait,
+without counting an attempt. In place of its own attempts those that found the destination dead may speak, once the
+destination has been dead, by a clock that does not jump, for as long as its own would have taken; one it always has.
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from postreeve.mail.envelope import DeliverBy
-from postreeve.queue.backoff import next_due, pause_seconds
+from postreeve.queue.backoff import attempts_within, next_due, pause_seconds
 from postreeve.queue.disposition import Action, Disposition
+from postreeve.queue.outcome import DestinationDead
 from postreeve.queue.settings import Schedule
 
 ENOUGH_ATTEMPTS: Final = 4
@@ -61,13 +66,43 @@ def conclude(
     if is_past_deadline(waiting.deliver_by, now):
         return Conclusion(too_late(disposition.text))
     if has_expired(waiting, schedule, now):
-        hours = round((now - waiting.begun_at) / 3600)
-        text = f"gave up after {waiting.attempts} attempts in {hours} hours; the last said: {disposition.text}"
-        return Conclusion(Disposition(Action.EXPIRED, "5.4.7", text, disposition.is_site_trouble))
+        return Conclusion(_give_up(disposition, waiting, now))
     due = next_due(schedule, now, waiting.attempts, fraction(waiting.attempts))
+    return Conclusion(disposition, _by_deadline(waiting, due, now), _ages_to_tell(waiting, schedule, now))
+
+
+def conclude_untried(
+    disposition: Disposition,
+    waiting: Waiting,
+    schedule: Schedule,
+    now: float,
+    fraction: Callable[[int], float],
+    dead: DestinationDead,
+) -> Conclusion:
+    """The same for a recipient that was not tried, `waiting.attempts` being those before."""
+    if is_past_deadline(waiting.deliver_by, now):
+        return Conclusion(too_late(disposition.text))
+    least = least_attempts(schedule)
+    is_enough = waiting.attempts >= (1 if dead.dead_seconds >= _seconds_of(schedule, least) else least)
+    if is_enough and is_lifetime_over(waiting, schedule, now):
+        return Conclusion(_give_up(disposition, waiting, now))
+    number = max(waiting.attempts, attempts_within(schedule, now - waiting.begun_at))
+    due = max(dead.until, next_due(schedule, now, number, fraction(number)))
+    return Conclusion(disposition, _by_deadline(waiting, due, now), _ages_to_tell(waiting, schedule, now))
+
+
+def _give_up(last: Disposition, waiting: Waiting, now: float) -> Disposition:
+    hours = round((now - waiting.begun_at) / 3600)
+    attempts = "1 attempt" if waiting.attempts == 1 else f"{waiting.attempts} attempts"
+    text = f"gave up after {attempts} in {hours} hours; the last said: {last.text}"
+    return Disposition(Action.EXPIRED, "5.4.7", text, last.is_site_trouble)
+
+
+def _by_deadline(waiting: Waiting, due: float, now: float) -> float:
+    """`due`, or the time of DELIVERBY when that comes before."""
     if waiting.deliver_by is not None and now < waiting.deliver_by.deadline < due:
-        due = waiting.deliver_by.deadline
-    return Conclusion(disposition, due, _ages_to_tell(waiting, schedule, now))
+        return waiting.deliver_by.deadline
+    return due
 
 
 def is_past_deadline(deliver_by: DeliverBy | None, now: float) -> bool:
@@ -83,8 +118,11 @@ def too_late(last_text: str = "") -> Disposition:
 
 def has_expired(waiting: Waiting, schedule: Schedule, now: float) -> bool:
     """True when both the time and the attempts of a lifetime are used up."""
-    if waiting.attempts < 2 or waiting.attempts < least_attempts(schedule):
-        return False
+    return waiting.attempts >= least_attempts(schedule) and is_lifetime_over(waiting, schedule, now)
+
+
+def is_lifetime_over(waiting: Waiting, schedule: Schedule, now: float) -> bool:
+    """True when the time of a lifetime is used up, whatever was tried in it."""
     end = waiting.expires_at
     return now >= (waiting.begun_at + schedule.lifetime_seconds if end is None else end)
 
@@ -96,6 +134,11 @@ def least_attempts(schedule: Schedule) -> int:
         elapsed += pause_seconds(schedule, attempts, 0.5)
         attempts += 1
     return max(2, attempts)
+
+
+def _seconds_of(schedule: Schedule, attempts: int) -> float:
+    """How long the schedule takes for so many attempts."""
+    return sum([pause_seconds(schedule, number, 0.5) for number in range(1, attempts)])
 
 
 def _ages_to_tell(waiting: Waiting, schedule: Schedule, now: float) -> int:

@@ -180,6 +180,8 @@ class DestinationDead:
 
     reason: str
     until: float
+    dead_seconds: float = 0.0
+    """How long it has been dead, by a clock that does not jump."""
 
 
 @dataclass(frozen=True, slots=True)

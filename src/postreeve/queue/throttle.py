@@ -2,8 +2,9 @@
 
 Each success widens the window by 1/window, each site trouble narrows it by as much: one whole cohort makes one step.
 A cohort of troubles (at least three) without a success between them means the destination is dead: nothing is tried
-there for a while, then one attempt probes, and a further trouble doubles the while. What a peer says about one message
-or recipient is no trouble of the destination.
+there for a while, then one attempt probes, and a further trouble doubles the while, which is never longer than the
+schedule's pause after as many attempts: who retries every second wants to know within a second that a peer is back.
+What a peer says about one message or recipient is no trouble of the destination.
 
 `now` may be any clock that goes forward; a step backwards ends a dead time early rather than prolonging it.
 """
@@ -35,16 +36,20 @@ class Throttle:
     __slots__ = (
         "_dead_until",
         "_deaths",
+        "_died_at",
         "_failed_cohorts",
         "_in_flight",
         "_initial",
         "_most",
+        "_pauses",
         "_troubles",
         "_window",
         "reason",
     )
 
-    def __init__(self, initial: int, most: int) -> None:
+    def __init__(self, initial: int, most: int, pauses: tuple[float, ...] = (LONGEST_DEAD_SECONDS,)) -> None:
+        """`pauses` are those of the schedule, in seconds."""
+        self._pauses = pauses
         self._initial = max(1, min(initial, most))
         self._most = max(1, most)
         self._window = float(self._initial)
@@ -53,6 +58,7 @@ class Throttle:
         self._troubles = 0
         self._deaths = 0
         self._dead_until: float | None = None
+        self._died_at = 0.0
         self.reason = ""
         """What the last trouble was."""
 
@@ -77,6 +83,10 @@ class Throttle:
         if until is None or now >= until or until - now > LONGEST_DEAD_SECONDS:
             return None
         return until
+
+    def dead_seconds(self, now: float) -> float:
+        """How long the destination has been dead, 0 for one that is alive."""
+        return 0.0 if self._dead_until is None else max(0.0, now - self._died_at)
 
     def may_start(self, now: float) -> bool:
         """True when one more attempt is welcome."""
@@ -122,7 +132,10 @@ class Throttle:
         return Turn.DIED
 
     def _die(self, now: float) -> None:
-        self._dead_until = now + min(LONGEST_DEAD_SECONDS, FIRST_DEAD_SECONDS * 2.0**self._deaths)
+        if self._dead_until is None:
+            self._died_at = now
+        pause = self._pauses[min(self._deaths, len(self._pauses) - 1)]
+        self._dead_until = now + min(LONGEST_DEAD_SECONDS, FIRST_DEAD_SECONDS * 2.0**self._deaths, pause)
         self._deaths = min(self._deaths + 1, 16)
         self._failed_cohorts = 0.0
         self._troubles = 0
