@@ -29,6 +29,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPort:
+    """A host by name or address literal, and a port."""
+
+    host: Domain
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host.ascii}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class DomainPattern:
     """Which domains a route takes: one, all below one (".example.org"), or every one ("*", `domain` is None)."""
 
@@ -126,6 +137,22 @@ def _listen(value: object) -> Endpoint | None:
     return endpoint
 
 
+def _host_port(value: object) -> HostPort:
+    text = _text(value, "a host and a port in quotes")
+    host, colon, port = text.rpartition(":")
+    domain = parse_domain(host) if colon else None
+    if domain is None or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+        raise ValueError(f'{value!r} is no host and port such as "smtp.example.com:465"')
+    return HostPort(domain, int(port))
+
+
+def _url(value: object) -> str:
+    text = _text(value, "a URL in quotes")
+    if text and not text.startswith(("https://", "http://")):
+        raise ValueError(f'{value!r} is no URL such as "https://probe.example.com"')
+    return text.rstrip("/")
+
+
 def _source(value: object) -> IPAddress | None:
     return _address(value) if value != "" else None
 
@@ -185,6 +212,8 @@ MailboxName = Annotated[Mailbox, PlainValidator(_mailbox)]
 Address = Annotated[IPAddress, PlainValidator(_address)]
 NetworkName = Annotated[Network, PlainValidator(_network)]
 DnsServer = Annotated[Endpoint, PlainValidator(_server)]
+Host = Annotated[HostPort, PlainValidator(_host_port)]
+Url = Annotated[str, PlainValidator(_url)]
 Listen = Annotated[Endpoint | None, PlainValidator(_listen)]
 SourceAddress = Annotated[IPAddress | None, PlainValidator(_source)]
 FilePath = Annotated[PurePosixPath, PlainValidator(_needed_path)]

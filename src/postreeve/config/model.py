@@ -17,6 +17,7 @@ from postreeve.config.kind import (
     DomainName,
     Duration,
     FilePath,
+    Host,
     Listen,
     MailboxName,
     MinFree,
@@ -26,6 +27,7 @@ from postreeve.config.kind import (
     Recipients,
     SourceAddress,
     Switch,
+    Url,
     Workers,
     setting,
 )
@@ -244,6 +246,31 @@ class MetricsTable(BaseModel):
     listen: Listen = setting("", 'Address and port of the endpoint, such as `"127.0.0.1:9125"`; default: none.')
 
 
+class DoctorTable(BaseModel):
+    """The self-check: what `postreeve doctor` looks at, and how often the server looks by itself."""
+
+    model_config = STRICT
+
+    enabled: Switch = setting(True, "Look by itself, and log what has changed.")
+    every: Duration = setting("6h", "How often; the first time five minutes after the start.")
+    summary: Switch = setting(True, "Mail the postmaster a summary when something has changed, and only then.")
+    known_good: Annotated[tuple[Host, ...], Field(strict=False)] = setting(
+        (
+            "gmail-smtp-in.l.google.com:25",
+            "outlook-com.olc.protection.outlook.com:25",
+            "smtp.gmail.com:465",
+            "smtp.office365.com:587",
+        ),
+        "Hosts that answer from any network which lets mail out, to tell a blocked port from a broken one; connected to "
+        "and left after the greeting. `[]` = none.",
+    )
+    block_lists: Annotated[tuple[DomainName, ...], Field(strict=False)] = setting(
+        ("zen.spamhaus.org",), "Block lists (RFC 5782) that are asked about the addresses that mail leaves from."
+    )
+    outside: Url = setting("", "URL of a `postreeve probe-server` that tests our ports from outside.")
+    outside_token_file: OptionalPath = setting("", "File whose first line is the token of that server.")
+
+
 class Config(BaseModel):
     """The whole file."""
 
@@ -269,6 +296,7 @@ class Config(BaseModel):
     dns: DnsTable = setting({}, "Name lookups.")
     log: LogTable = setting({}, "The log.")
     metrics: MetricsTable = setting({}, "The Prometheus endpoint.")
+    doctor: DoctorTable = setting({}, "The self-check.")
 
     def limits_of(self, listener: ListenerTable) -> LimitsTable:
         """[limits] with the listener's overrides."""

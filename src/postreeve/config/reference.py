@@ -31,6 +31,8 @@ _KINDS: Final = {
     "SourceAddress": "IP address",
     "NetworkName": "network",
     "DnsServer": "IP address and port",
+    "Host": "host and port",
+    "Url": "URL",
     "Listen": "IP address and port",
     "FilePath": "path",
     "OptionalPath": "path",
