@@ -119,6 +119,8 @@ class Tls:
     """The leaf names the host (RFC 9525); None without a certificate."""
     missing_issuer: str = ""
     """The subject of the intermediate that the server should have sent, "" when none is missing."""
+    is_completed_by_issuer: bool | None = None
+    """The certificate at the chain's `issuer_url` completes it to a trusted one; None when that was not tried."""
     revocation: Revocation = Revocation.UNKNOWN
     is_stapled: bool = False
     wants_client_certificate: bool = False

@@ -34,6 +34,8 @@ class Login:
     mechanisms: tuple[str, ...] = ()
     may_go_in_clear: bool = False
     """Send them without TLS too; False is what every sane client does."""
+    may_go_to_strangers: bool = False
+    """Send them to a server whose certificate is not trusted; False ends the conversation in stage CERT instead."""
 
 
 @dataclass(frozen=True, slots=True)
