@@ -81,6 +81,7 @@ check: venv
 	$(BIN)/lint-imports
 	$(BIN)/python tools/rfcs.py --check
 	$(BIN)/python tools/reference.py --check
+	$(BIN)/python tools/port_data.py --check
 	$(BIN)/python tools/states.py --check
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
@@ -101,6 +102,7 @@ bench: venv
 docs: venv
 	$(BIN)/python tools/rfcs.py
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/port_data.py
 	$(BIN)/python tools/states.py
 
 # The lock files name no index, link or host: pip finds the files wherever this machine is set up to look, and the hashes
