@@ -1,0 +1,136 @@
+"""Who answers: the first octets, and how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from postreeve.checks.conversation import Conversation, Ending, Opening, Said
+from postreeve.checks.facts import Intent
+from postreeve.checks.judge.case import Case
+from postreeve.checks.judge.reply import read_reply
+from postreeve.checks.judge.verdicts import found
+from postreeve.checks.judge.wording import ended, quoted, shaken, told
+from postreeve.checks.stage import Stage
+from postreeve.checks.verdict import Confidence, Verdict
+
+SLOW_SECONDS: Final = 5.0
+"""Many libraries and monitors give up after five seconds; RFC 5321, section 4.5.3.2.1, asks for five minutes."""
+FOREIGN: Final = {
+    "imap": "IMAP",
+    "pop3": "POP3",
+    "http": "HTTP",
+    "ssh": "SSH",
+    "ftp": "FTP",
+    "sieve": "ManageSieve",
+    "lmtp": "LMTP",
+    "mysql": "MySQL",
+    "nntp": "NNTP",
+    "vnc": "VNC",
+    "rtsp": "RTSP",
+    "xmpp": "XMPP",
+    "telnet": "telnet",
+}
+"""Words for what `Conversation.protocol` may say."""
+
+
+def judge_banner(case: Case) -> Iterator[Verdict]:
+    """Nothing when the server greeted as SMTP does in the mode that the client means to use."""
+    clear = case.opened(Opening.CLEAR)
+    foreign = next((one for one in clear if one.protocol not in ("", "smtp", "tls") and not _greeting(one)), None)
+    if foreign is not None:
+        yield _foreign(case, foreign)
+        return
+    talk = case.main or case.farthest
+    if talk is None or talk.opening is Opening.TLS:
+        return
+    greeting = _greeting(talk)
+    if greeting is None:
+        yield from _no_greeting(case, talk)
+    elif greeting.code != 220:
+        yield _refused(case, talk, greeting)
+
+
+def judge_pace(case: Case) -> Iterator[Verdict]:
+    """A server that works and is slow: programs give up before it answers."""
+    talk = case.main
+    if talk is None or not case.asked.is_application:
+        return
+    replies = [said for said in talk.said if said.code]
+    slow = [said for said in replies if said.seconds >= SLOW_SECONDS]
+    whole = sum(said.seconds for said in replies)
+    dragging = [said for said in replies if said.seconds >= 1.0]
+    if len(slow) >= 2 or (len(dragging) >= 3 and len(dragging) * 2 > len(replies)):
+        total = f"{len(replies)} replies took {whole:.1f} s together"
+        yield found(case, "tarpit", Confidence.HIGH, Stage.BANNER, total, *(told(said) for said in dragging[:4]))
+    elif slow and slow[0].stage is Stage.BANNER:
+        quick = f"everything after it took {whole - slow[0].seconds:.1f} s"
+        yield found(case, "slow-banner", Confidence.HIGH, Stage.BANNER, told(slow[0]), quick)
+
+
+def _foreign(case: Case, talk: Conversation) -> Verdict:
+    name = FOREIGN.get(talk.protocol, talk.protocol.upper())
+    line = f"the port speaks {name}: its first octets are {quoted(talk.heard)}"
+    return found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol=name)
+
+
+def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
+    implicit = case.speaks_implicit_tls
+    if implicit is not None and implicit.tls is not None:
+        if case.mode is not Intent.AUTO:
+            wait = ended(talk)
+            yield found(case, "plain-to-tls", Confidence.HIGH, Stage.BANNER, wait, shaken(implicit.tls))
+        return
+    if talk.protocol == "tls" or talk.heard.startswith(("\\x15\\x03", "\x15\x03")):
+        line = f"in the clear it answers with a TLS record: {quoted(talk.heard)}"
+        yield found(case, "plain-to-tls", Confidence.HIGH, Stage.BANNER, line)
+        return
+    others = [ended(one) for one in case.conversations if one is not talk]
+    if talk.heard and talk.ending is not Ending.RESET:
+        if talk.heard.startswith(("220", "421", "554")):
+            line = f"the greeting never became a whole reply: {quoted(talk.heard)}"
+            yield found(case, "reply-malformed", Confidence.HIGH, Stage.BANNER, line, ended(talk))
+        else:
+            line = f"what came is no protocol that we know: {quoted(talk.heard)}"
+            yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol="no SMTP")
+        return
+    match talk.ending:
+        case Ending.CLOSED:
+            yield found(case, "immediate-close", Confidence.HIGH, Stage.BANNER, ended(talk), *others)
+        case Ending.RESET:
+            yield found(case, "reset", Confidence.HIGH, Stage.BANNER, ended(talk), *others)
+        case Ending.TIMED_OUT:
+            both = f"it neither greeted nor answered a ClientHello; {_waited(talk)}" if others else _waited(talk)
+            yield found(case, "silent-greeting", Confidence.HIGH, Stage.BANNER, ended(talk), *others, both)
+        case Ending.NOT_SMTP:
+            line = f"what came is no protocol that we know: {quoted(talk.heard)}"
+            yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol="no SMTP")
+        case _:
+            return
+
+
+def _waited(talk: Conversation) -> str:
+    waited = max((said.seconds for said in talk.said), default=0.0)
+    return f"we waited {waited:.0f} s for a greeting" if waited else "no octet came"
+
+
+def _refused(case: Case, talk: Conversation, greeting: Said) -> Verdict:
+    text = greeting.text
+    if greeting.code == 421:
+        return found(case, "banner-421", Confidence.HIGH, Stage.BANNER, told(greeting))
+    reading = read_reply(greeting.code, text, Stage.BANNER)
+    if reading is not None and reading.cause not in ("reply-permanent", "reply-temporary", "policy-refused"):
+        return found(
+            case, reading.cause, reading.confidence, Stage.BANNER, told(greeting), list=reading.name or "the list"
+        )
+    if greeting.code >= 500:
+        return found(case, "banner-554", Confidence.HIGH, Stage.BANNER, told(greeting))
+    if greeting.code >= 400:
+        return found(case, "banner-421", Confidence.MEDIUM, Stage.BANNER, told(greeting))
+    line = f"a greeting must begin with 220 (RFC 5321, section 4.2), this one is {quoted(text)}"
+    return found(case, "reply-malformed", Confidence.HIGH, Stage.BANNER, line, ended(talk))
+
+
+def _greeting(talk: Conversation) -> Said | None:
+    said = talk.reply(Stage.BANNER)
+    return said if said is not None and said.code else None

@@ -1,0 +1,54 @@
+"""Is it the server that answers at all? A proxy on the way answers everywhere, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from postreeve.checks.judge.case import Case
+from postreeve.checks.judge.verdicts import found
+from postreeve.checks.judge.wording import controlled, dialled, quoted, told
+from postreeve.checks.path import ControlRole, DialOutcome
+from postreeve.checks.stage import Stage
+from postreeve.checks.verdict import Confidence, Verdict
+
+
+def judge_interception(case: Case) -> Iterator[Verdict]:
+    """Where nobody can answer, somebody does; or two different servers greet alike.
+
+    A certificate that is trusted and names the host proves the server: then whatever else answers does no harm.
+    """
+    if not case.is_open or is_proven(case):
+        return
+    answered = [
+        one
+        for one in case.controls(ControlRole.NOWHERE)
+        if one.dial.outcome is DialOutcome.OPEN and one.dial.port == case.endpoint.port
+    ]
+    if answered:
+        reached = [dialled(one) for one in case.endpoint.dials if one.outcome is DialOutcome.OPEN][:1]
+        lines = [controlled(one) for one in answered]
+        yield found(case, "transparent-proxy", Confidence.HIGH, Stage.TCP, *lines, *reached)
+        return
+    greeting = case.speaks_in_the_clear
+    if greeting is None or not greeting.text:
+        return
+    for control in case.controls(ControlRole.KNOWN_GOOD):
+        if control.dial.address == case.endpoint.address or not control.banner:
+            continue
+        if _plain(control.banner) == _plain(greeting.text):
+            same = f"two servers that have nothing to do with each other greet alike: {quoted(greeting.text)}"
+            evidence = (told(greeting), controlled(control), same)
+            yield found(case, "transparent-proxy", Confidence.HIGH, Stage.BANNER, *evidence)
+            return
+
+
+def is_proven(case: Case) -> bool:
+    """True when a trusted certificate names this host: nobody on the way can have made that."""
+    return any(
+        one.tls is not None and one.tls.version and one.tls.chain and not one.tls.troubles and one.tls.is_name_right
+        for one in case.conversations
+    )
+
+
+def _plain(banner: str) -> str:
+    return " ".join(banner.lower().replace("-", " ").split())
