@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Hash = hashes.SHA1 | hashes.SHA256
+SERVER, CLIENT = x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Issued:
     """A certificate with its chain (leaf first, without the root) and key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     chain: tuple[x509.Certificate, ...]
 
     def write(self, directory: Path, name: str) -> tuple[Path, Path]:
@@ -30,7 +34,7 @@ class Issued:
         return chain, key
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: Key) -> bytes:
     """Unencrypted PKCS #8."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -40,14 +44,23 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 class Authority:
     """A root that signs."""
 
-    def __init__(self, name: str = "Test Authority", parent: Authority | None = None) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(
+        self,
+        name: str = "Test Authority",
+        parent: Authority | None = None,
+        *,
+        key: Key | None = None,
+        is_authority: bool = True,
+        expired: bool = False,
+        path_length: int | None = None,
+    ) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signer, issuer = (self.key, subject) if parent is None else (parent.key, parent.certificate.subject)
         now = datetime.datetime.now(datetime.UTC)
         self.certificate = (
-            _builder(subject, issuer, self.key, now - DAY, now + 30 * DAY)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            _builder(subject, issuer, self.key, now - 3 * DAY, now - DAY if expired else now + 30 * DAY)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
@@ -61,32 +74,60 @@ class Authority:
         return path
 
     def issue(
-        self, *names: str, expired: bool = False, future: bool = False, key: ec.EllipticCurvePrivateKey | None = None
+        self,
+        *names: str,
+        expired: bool = False,
+        future: bool = False,
+        key: Key | None = None,
+        usages: tuple[x509.ObjectIdentifier, ...] = (SERVER,),
+        algorithm: Hash | None = None,
+        has_alternative: bool = True,
+        issuer_url: str = "",
+        ocsp_url: str = "",
     ) -> Issued:
-        """A server certificate for these DNS names."""
+        """A server certificate for these DNS names and addresses, the first of them its common name too."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         start = now + DAY if future else now - 3 * DAY
         end = now - DAY if expired else now + 20 * DAY
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (names or ("nameless",))[0])])
         builder = _builder(subject, self.certificate.subject, key, start, end)
-        if names:
-            alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-            builder = builder.add_extension(alternative, critical=False)
+        if names and has_alternative:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
+            )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        access = [
+            x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+            for method, url in (
+                (x509.AuthorityInformationAccessOID.CA_ISSUERS, issuer_url),
+                (x509.AuthorityInformationAccessOID.OCSP, ocsp_url),
+            )
+            if url
+        ]
+        if access:
+            builder = builder.add_extension(x509.AuthorityInformationAccess(access), critical=False)
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
+            .sign(self.key, algorithm or hashes.SHA256())
         )
         return Issued(certificate, key, (certificate, *self.intermediates))
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     start: datetime.datetime,
     end: datetime.datetime,
 ) -> x509.CertificateBuilder:

@@ -11,7 +11,9 @@ faults put in where wanted. A connection that has run through its script is read
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -178,6 +180,9 @@ class Sink:
             self._tasks.discard(task)
 
 
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
 async def _turns() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
@@ -231,6 +236,8 @@ class _Play:
             case HalfClose():
                 self._writer.write_eof()
             case Reset():
+                # Without lingering the kernel says RST, whatever was read before.
+                self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                 self._writer.transport.abort()
                 return False
             case StartTls(context, closes):
