@@ -22,6 +22,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "user": ("postreeve.cli.user", "app"),
     "send": ("postreeve.cli.send", "send"),
     "status": ("postreeve.cli.status", "status"),
+    "doctor": ("postreeve.cli.doctor", "doctor"),
+    "probe-server": ("postreeve.cli.probe_server", "probe_server"),
 }
 
 

@@ -63,7 +63,7 @@ async def gather(plan: Plan, routes: Sequence[RouteSettings]) -> Machine:
         process=running.process,
         version=running.version,
         problems=running.problems,
-        wanted=wanted_listeners(config.listener),
+        wanted=wanted_listeners(plan),
         bound=listening(family_of(running.process) if running.process else frozenset()),
         served=served if running.process else (),
         certificate_files=tuple(_read_certificates(plan)),
@@ -88,7 +88,7 @@ async def gather(plan: Plan, routes: Sequence[RouteSettings]) -> Machine:
 
 
 def _own_ports(plan: Plan) -> frozenset[int]:
-    return frozenset(one.port for one in plan.config.listener if one.port)
+    return frozenset(one.port for one in wanted_listeners(plan) if one.port)
 
 
 def _far_ports(plan: Plan) -> frozenset[int]:

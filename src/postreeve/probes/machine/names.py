@@ -42,7 +42,7 @@ def local_addresses() -> tuple[str, ...]:
     found = {"127.0.0.1"}
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as file:
-            found |= {str(ipaddress.ip_address(int(line.split()[0], 16))) for line in file if line.strip()}
+            found |= {str(ipaddress.IPv6Address(int(line.split()[0], 16))) for line in file if line.strip()}
     except (OSError, ValueError):
         pass
     try:

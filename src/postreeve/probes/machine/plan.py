@@ -20,6 +20,8 @@ class Running:
     logins_failed: int = 0
     logins_succeeded: int = 0
     misplaced_credentials: int = 0
+    ports: tuple[tuple[str, str, int], ...] = ()
+    """Listener, address and port as they were really bound: a configured port 0 takes any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,20 @@ _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 _MAX_ADDRESSES: Final = 4
 
 
-def wanted_listeners(listeners: Sequence[ListenerTable]) -> tuple[Wanted, ...]:
+def wanted_listeners(plan: Plan) -> tuple[Wanted, ...]:
     """The configured listeners, one entry for each address."""
     return tuple(
-        Wanted(one.label, str(address), one.port, one.role.value, one.offer.value)
-        for one in listeners
+        Wanted(one.label, str(address), _port(plan, one, str(address)), one.role.value, one.offer.value)
+        for one in plan.config.listener
         for address in one.addresses
     )
+
+
+def _port(plan: Plan, listener: ListenerTable, address: str) -> int:
+    """As configured; for port 0 the one that was taken, 0 when that is not known."""
+    if listener.port:
+        return listener.port
+    return next((port for name, at, port in plan.running.ports if (name, at) == (listener.label, address)), 0)
 
 
 async def visit_listeners(plan: Plan) -> tuple[tuple[Served, ...], tuple[str, ...]]:
@@ -39,19 +46,18 @@ async def visit_listeners(plan: Plan) -> tuple[tuple[Served, ...], tuple[str, ..
     for listener in plan.config.listener:
         for address in listener.addresses:
             target = _reach(str(address))
-            if not listener.port:
+            port = _port(plan, listener, str(address))
+            if not port:
                 continue
             if any(ipaddress.ip_address(target) in network for network in listener.proxy_from):
                 unseen.append(f"{listener.label}: it wants the PROXY protocol from {target}, so it was not tried")
                 continue
-            talk = await _visit(plan, listener, target)
-            served.append(
-                Served(listener.label, listener.role.value, listener.offer.value, target, listener.port, talk)
-            )
+            talk = await _visit(plan, listener, target, port)
+            served.append(Served(listener.label, listener.role.value, listener.offer.value, target, port, talk))
     return tuple(served), tuple(unseen)
 
 
-async def _visit(plan: Plan, listener: ListenerTable, target: str) -> Conversation:
+async def _visit(plan: Plan, listener: ListenerTable, target: str, port: int) -> Conversation:
     name = str(plan.config.hostname)
     script = Script(
         Opening.TLS if listener.offer is TlsOffer.IMPLICIT else Opening.CLEAR,
@@ -63,7 +69,7 @@ async def _visit(plan: Plan, listener: ListenerTable, target: str) -> Conversati
         patience=_patience(plan),
         ca_file=plan.ca_file,
     )
-    return await converse(await dial(target, listener.port, timeout_seconds=plan.timeout_seconds), script)
+    return await converse(await dial(target, port, timeout_seconds=plan.timeout_seconds), script)
 
 
 def _reach(address: str) -> str:
