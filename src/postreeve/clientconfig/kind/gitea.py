@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from postreeve.clientconfig.form import env_form, ini_form
-from postreeve.clientconfig.group import Group
-from postreeve.clientconfig.notation import ABSENT, Changes
-from postreeve.clientconfig.place import host_and_port, host_of, joined, port_of
-from postreeve.clientconfig.program import Program, basename, fulfil, settings_of
+from postreeve.clientconfig.program.form import env_form, ini_form
+from postreeve.clientconfig.program.group import Group
+from postreeve.clientconfig.program.notation import ABSENT, Changes
+from postreeve.clientconfig.program.place import host_and_port, host_of, port_of
+from postreeve.clientconfig.program.program import Program, basename, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
 
 _MODES: Final = {

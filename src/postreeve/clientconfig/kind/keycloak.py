@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from postreeve.clientconfig.form import json_form
-from postreeve.clientconfig.group import Group
-from postreeve.clientconfig.notation import Changes
-from postreeve.clientconfig.program import Program, fulfil, settings_of
+from postreeve.clientconfig.program.form import json_form
+from postreeve.clientconfig.program.group import Group
+from postreeve.clientconfig.program.notation import Changes
+from postreeve.clientconfig.program.program import Program, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
 
 

@@ -9,16 +9,31 @@ from __future__ import annotations
 
 from typing import Final
 
-from postreeve.clientconfig.form import env_form
-from postreeve.clientconfig.group import Group
-from postreeve.clientconfig.notation import ABSENT, Changes
-from postreeve.clientconfig.program import Program, basename, fulfil, settings_of
+from postreeve.clientconfig.program.form import env_form
+from postreeve.clientconfig.program.group import Group
+from postreeve.clientconfig.program.notation import ABSENT, Changes
+from postreeve.clientconfig.program.program import Program, basename, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
 
 _NAMES: Final = frozenset(
-    "SMTP_SERVER SMTP_PORT SMTP_LOGIN SMTP_PASSWORD SMTP_FROM_ADDRESS SMTP_TLS SMTP_SSL SMTP_ENABLE_STARTTLS"
-    " SMTP_ENABLE_STARTTLS_AUTO SMTP_OPENSSL_VERIFY_MODE SMTP_AUTH_METHOD SMTP_CA_FILE SMTP_DOMAIN"
-    " SMTP_DELIVERY_METHOD SMTP_REPLY_TO SMTP_RETURN_PATH".split()
+    [
+        "SMTP_SERVER",
+        "SMTP_PORT",
+        "SMTP_LOGIN",
+        "SMTP_PASSWORD",
+        "SMTP_FROM_ADDRESS",
+        "SMTP_TLS",
+        "SMTP_SSL",
+        "SMTP_ENABLE_STARTTLS",
+        "SMTP_ENABLE_STARTTLS_AUTO",
+        "SMTP_OPENSSL_VERIFY_MODE",
+        "SMTP_AUTH_METHOD",
+        "SMTP_CA_FILE",
+        "SMTP_DOMAIN",
+        "SMTP_DELIVERY_METHOD",
+        "SMTP_REPLY_TO",
+        "SMTP_RETURN_PATH",
+    ]
 )
 _STARTTLS_OF: Final = {TlsMode.PLAIN: "never", TlsMode.OPPORTUNISTIC: "auto", TlsMode.STARTTLS: "always"}
 _MODE_OF: Final = {word: mode for mode, word in _STARTTLS_OF.items()}
@@ -52,7 +67,9 @@ def _settle(group: Group) -> SubmissionSettings | None:
         password=group.text("SMTP_PASSWORD"),
         mechanism=mechanism if is_used else None,
         sender=group.text("SMTP_FROM_ADDRESS") or Value("notifications@localhost"),
-        verifies_certificate=group.decides(group.says("SMTP_OPENSSL_VERIFY_MODE") != "none", "SMTP_OPENSSL_VERIFY_MODE"),
+        verifies_certificate=group.decides(
+            group.says("SMTP_OPENSSL_VERIFY_MODE") != "none", "SMTP_OPENSSL_VERIFY_MODE"
+        ),
         hello_name=group.text("SMTP_DOMAIN"),
         contradictions=tuple(contradictions),
     )
@@ -72,9 +89,7 @@ def _mode(group: Group) -> Value[TlsMode]:
 
 
 def _change(group: Group, wanted: Wanted) -> Changes | None:
-    changes = fulfil(
-        wanted, host="SMTP_SERVER", port="SMTP_PORT", username="SMTP_LOGIN", sender="SMTP_FROM_ADDRESS"
-    )
+    changes = fulfil(wanted, host="SMTP_SERVER", port="SMTP_PORT", username="SMTP_LOGIN", sender="SMTP_FROM_ADDRESS")
     if changes is None:
         return None
     if wanted.mode is TlsMode.IMPLICIT:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from postreeve.clientconfig.form import ini_form
-from postreeve.clientconfig.group import Group, group_of
-from postreeve.clientconfig.notation import Changes
-from postreeve.clientconfig.program import Program, basename, fulfil, settings_of
+from postreeve.clientconfig.program.form import ini_form
+from postreeve.clientconfig.program.group import Group, group_of
+from postreeve.clientconfig.program.notation import Changes
+from postreeve.clientconfig.program.program import Program, basename, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Wanted
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postreeve.clientconfig.group import as_number
+from postreeve.clientconfig.program.group import as_number
 from postreeve.clientconfig.settings import Value
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from postreeve.clientconfig.group import Group
-from postreeve.clientconfig.notation import Changes, Notation, Wish, rewrite
+from postreeve.clientconfig.program.group import Group
+from postreeve.clientconfig.program.notation import Changes, Notation, Wish, rewrite
 from postreeve.clientconfig.settings import Edit, Server, SubmissionSettings, TlsMode, Wanted
 from postreeve.clientconfig.text import Source
 

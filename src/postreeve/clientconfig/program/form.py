@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
-from postreeve.clientconfig.group import Group, group_of
-from postreeve.clientconfig.notation import Notation, Wish, bare, plain_text, quoted
-from postreeve.clientconfig.program import Form, basename
+from postreeve.clientconfig.program.group import Group, group_of
+from postreeve.clientconfig.program.notation import Notation, Wish, bare, plain_text, quoted
+from postreeve.clientconfig.program.program import Form, basename
 from postreeve.clientconfig.scan.code import scan_code
 from postreeve.clientconfig.scan.env import scan_env
 from postreeve.clientconfig.scan.ini import scan_ini
@@ -18,6 +19,7 @@ from postreeve.clientconfig.scan.tree import flatten
 from postreeve.clientconfig.text import Entry, Scalar, Source, renamed
 
 _NO_ENVIRONMENT: Final = (".yml", ".yaml", ".json", ".md", ".rst", ".html")
+_PLACEHOLDER: Final = re.compile(r"\$\{[^{}\n]{1,200}\}|\{\{[^{}\n]{1,200}\}\}|%\w{1,100}%")
 _PLAIN_VALUE: Final = re.compile(r"[\w.@+:/,<>\[\]-]*")
 
 
@@ -105,8 +107,16 @@ def json_groups(source: Source, parents: tuple[str, ...]) -> list[Group]:
     for entry in flatten(root) if root is not None else ():
         base = _base(entry.key, parents)
         if base is not None:
-            found.setdefault(base, []).append(renamed(entry, entry.key[len(base) + 1 if base else 0 :]))
+            name = entry.key[len(base) + 1 if base else 0 :]
+            found.setdefault(base, []).append(replace(entry, key=name, scalar=_filled_in_later(entry.scalar)))
     return [group_of(source, entries, base) for base, entries in found.items()]
+
+
+def _filled_in_later(scalar: Scalar) -> Scalar:
+    """JSON has no references of its own, but programs and templates fill in `${NAME}`."""
+    if isinstance(scalar.value, str) and _PLACEHOLDER.fullmatch(scalar.value):
+        return replace(scalar, value=None, literal=None, is_reference=True)
+    return scalar
 
 
 def _base(key: str, parents: tuple[str, ...]) -> str | None:
@@ -135,3 +145,21 @@ def json_literal(wish: Wish, scalar: Scalar | None) -> str:
     if scalar is not None and scalar.quote:
         return json.dumps(plain_text(wish), ensure_ascii=False)
     return json.dumps(wish if isinstance(wish, bool | int) else plain_text(wish), ensure_ascii=False)
+
+
+_PLAIN_YAML: Final = re.compile(r"[A-Za-z][\w.@+/-]*")
+
+
+def yaml_literal(wish: Wish, scalar: Scalar | None) -> str:
+    """A value of YAML: quotes stay, and are added where the text could mean something else."""
+    text = plain_text(wish)
+    if scalar is not None and scalar.quote == "'":
+        return "'" + text.replace("'", "''") + "'"
+    if scalar is not None and (scalar.quote or scalar.is_reference):
+        return bare(wish, scalar)
+    return text if isinstance(wish, bool | int) or _PLAIN_YAML.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def yaml_notation(spell: Callable[[str], str]) -> Notation:
+    """Members of a block mapping, one a line."""
+    return Notation(line=lambda key, literal: f"{key}: {literal}", literal=yaml_literal, spell=spell)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from postreeve.clientconfig.group import Group, as_text
+from postreeve.clientconfig.program.group import Group, as_text
 from postreeve.clientconfig.settings import Edit
 from postreeve.clientconfig.text import Entry, Scalar, Source
 
@@ -40,6 +40,10 @@ class Notation:
     is_before: bool = False
     joint: str = ""
     removes: bool = True
+    beside: Callable[[str, str], str] | None = None
+    """Instead of `spell`, where the key follows from that of the setting before: (name, that key) → key."""
+    indent: str = ""
+    """What a new setting is indented by where the one before is not."""
 
 
 def rewrite(group: Group, changes: Changes, notation: Notation) -> tuple[Edit, ...] | None:
@@ -51,7 +55,8 @@ def rewrite(group: Group, changes: Changes, notation: Notation) -> tuple[Edit, .
     for name, wish in changes.items():
         entry = group.last.get(name)
         if entry is None:
-            edit = None if wish is ABSENT else _insertion(group, name, wish, notation)
+            gone = {one for one, other in changes.items() if other is ABSENT}
+            edit = None if wish is ABSENT else _insertion(group, name, wish, notation, gone)
             if edit is None and wish is not ABSENT:
                 return None
         elif wish is ABSENT:
@@ -90,28 +95,29 @@ def _removal(source: Source, entry: Entry) -> Edit:
     return Edit(start, len(source.text) if after < 0 else after + 1, "")
 
 
-def _insertion(group: Group, name: str, wish: Wish, notation: Notation) -> Edit | None:
-    near = neighbour(group, name)
+def _insertion(group: Group, name: str, wish: Wish, notation: Notation, gone: Collection[str]) -> Edit | None:
+    near = neighbour(group, name, gone) or neighbour(group, name)
     if near is None:
         return None
     source = group.source
-    new = notation.line(notation.spell(name), notation.literal(wish, None))
-    indent = source.indent(near.key_span.start)
+    key = notation.beside(name, source.written(near.key_span)) if notation.beside else notation.spell(name)
+    new = notation.line(key, notation.literal(wish, None))
+    indent = source.indent(near.key_span.start) or notation.indent
     if notation.joint:
         starts_line = source.line_start(near.key_span.start) + len(indent) == near.key_span.start
         gap = source.newline() + indent if starts_line else " "
         return Edit(near.scalar.span.end, near.scalar.span.end, notation.joint + gap + new)
-    if notation.is_before:
+    if notation.is_before or near.key in gone:
         start = source.line_start(near.key_span.start)
         return Edit(start, start, indent + new + source.newline())
     end = source.line_end(near.scalar.span.end)
     return Edit(end, end, source.newline() + indent + new)
 
 
-def neighbour(group: Group, name: str) -> Entry | None:
-    """The entry that a new one is written next to: the last (in the file) with the same parent."""
+def neighbour(group: Group, name: str, gone: Collection[str] = ()) -> Entry | None:
+    """The entry that a new one is written next to: the last (in the file) with the same parent that is not to go."""
     parent = name.rpartition(".")[0]
-    family = [entry for entry in group.entries if entry.key.rpartition(".")[0] == parent]
+    family = [one for one in group.entries if one.key.rpartition(".")[0] == parent and one.key not in gone]
     return max(family, key=lambda entry: entry.scalar.span.end, default=None)
 
 

@@ -1,0 +1,156 @@
+"""Nextcloud: `mail_…` in config.php.
+
+Nextcloud 30, `lib/private/Mail/Mailer.php` over Symfony Mailer: only `mail_smtpsecure` 'ssl' or port 465 begins TLS at
+once; anything else takes STARTTLS when it is offered, and nothing can insist on it. The user name counts only with
+`mail_smtpauth`. The sender is `mail_from_address` @ `mail_domain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from postreeve.clientconfig.program.group import Group, group_of
+from postreeve.clientconfig.program.notation import Changes, Notation, Wish, plain_text, quoted
+from postreeve.clientconfig.program.program import Form, Program, fulfil, settings_of
+from postreeve.clientconfig.scan.code import scan_code
+from postreeve.clientconfig.scan.token import Language
+from postreeve.clientconfig.scan.tree import flatten
+from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
+from postreeve.clientconfig.text import Entry, Scalar, Source, renamed
+
+_OPTIONS: Final = "mail_smtpstreamoptions.ssl."
+_CHECKS: Final = {"verify_peer": False, "verify_peer_name": False, "allow_self_signed": True}
+"""What each of the stream's options is where it weakens verification."""
+
+
+def _is_php(file: str, text: str) -> bool:
+    return file.lower().endswith(".php") and "$CONFIG" in text and "mail_" in text
+
+
+def _scan(source: Source) -> Iterable[Group]:
+    code = scan_code(source, Language.PHP)
+    roots = [one.value for one in code.assignments if one.target == "$CONFIG"]
+    found: list[Entry] = []
+    for root in roots:
+        found += (one for one in flatten(root) if one.key.startswith("mail_"))
+    for one in code.assignments:
+        if one.target.startswith("$CONFIG["):
+            key = one.target[len("$CONFIG[") : -1].strip("'\" ")
+            found += (renamed(entry, key) for entry in flatten(one.value) if key.startswith("mail_"))
+    return (group_of(source, found),) if found else ()
+
+
+def _settle(group: Group) -> SubmissionSettings | None:
+    if not group.has("mail_smtphost") or group.says("mail_smtpmode") not in ("", "smtp"):
+        return None
+    is_authenticating = group.is_yes("mail_smtpauth") is True
+    contradictions = []
+    if group.has("mail_smtpname") and not is_authenticating:
+        contradictions.append("there is a mail_smtpname, but mail_smtpauth is not true, so Nextcloud does not log in")
+    if is_authenticating and not group.has("mail_smtpname"):
+        contradictions.append("mail_smtpauth is true, but there is no mail_smtpname")
+    secure = group.says("mail_smtpsecure")
+    if secure not in ("", "ssl", "tls"):
+        contradictions.append(f"mail_smtpsecure is {secure!r}; it is 'ssl' or ''")
+    return settings_of(
+        group,
+        host=group.text("mail_smtphost"),
+        port=group.number("mail_smtpport", 25),
+        mode=_mode(group),
+        username=group.text("mail_smtpname") if is_authenticating else None,
+        password=group.text("mail_smtppassword"),
+        sender=_sender(group),
+        verifies_certificate=_verifies(group),
+        timeout_seconds=group.seconds("mail_smtptimeout"),
+        contradictions=tuple(contradictions),
+    )
+
+
+def _mode(group: Group) -> Value[TlsMode]:
+    if group.says("mail_smtpsecure") == "ssl":
+        return group.mode(TlsMode.IMPLICIT, "mail_smtpsecure")
+    if group.written("mail_smtpport") == "465":
+        return group.mode(TlsMode.IMPLICIT, "mail_smtpport")
+    return group.mode(TlsMode.OPPORTUNISTIC, "mail_smtpsecure")
+
+
+def _sender(group: Group) -> Value[str] | None:
+    local, domain = group.text("mail_from_address"), group.text("mail_domain")
+    if local is None or domain is None or local.value is None or domain.value is None:
+        return local or domain
+    return Value(f"{local.value}@{domain.value}", local.key, local.span)
+
+
+def _verifies(group: Group) -> Value[bool]:
+    for name, weak in _CHECKS.items():
+        if group.is_yes(_OPTIONS + name) is weak:
+            return group.decides(False, _OPTIONS + name)
+    return Value(True)
+
+
+def _change(group: Group, wanted: Wanted) -> Changes | None:
+    changes = fulfil(
+        wanted,
+        host="mail_smtphost",
+        port="mail_smtpport",
+        username="mail_smtpname",
+        sender="mail_from_address",
+        timeout_seconds="mail_smtptimeout",
+    )
+    if changes is None or wanted.mode in (TlsMode.STARTTLS, TlsMode.PLAIN, TlsMode.BOTH):
+        return None
+    if wanted.sender is not None:
+        changes["mail_from_address"], _, changes["mail_domain"] = wanted.sender.rpartition("@")
+    if wanted.mode is not None:
+        changes["mail_smtpsecure"] = "ssl" if wanted.mode is TlsMode.IMPLICIT else ""
+    if wanted.verifies_certificate is False:
+        return None
+    if wanted.verifies_certificate:
+        for name, weak in _CHECKS.items():
+            if _OPTIONS + name in group.last:
+                changes[_OPTIONS + name] = not weak
+    if wanted.username is not None or (group.has("mail_smtpname") and group.is_yes("mail_smtpauth") is not True):
+        changes["mail_smtpauth"] = True
+    return changes
+
+
+def _literal(wish: Wish, scalar: Scalar | None) -> str:
+    if scalar is not None and scalar.quote:
+        return quoted(plain_text(wish), scalar.quote)
+    return plain_text(wish) if isinstance(wish, bool | int) else quoted(plain_text(wish), "'")
+
+
+def _show(server: Server) -> str:
+    local, _, domain = server.sender.rpartition("@")
+    return (
+        "<?php\n"
+        "$CONFIG = array (\n"
+        "  'mail_smtpmode' => 'smtp',\n"
+        f"  'mail_smtphost' => '{server.host}',\n"
+        f"  'mail_smtpport' => {server.port},\n"
+        f"  'mail_smtpsecure' => '{'ssl' if server.mode is TlsMode.IMPLICIT else ''}',\n"
+        "  'mail_smtpauth' => true,\n"
+        f"  'mail_smtpname' => '{server.username}',\n"
+        f"  'mail_smtppassword' => getenv('{server.password_variable}'),\n"
+        f"  'mail_from_address' => '{local}',\n"
+        f"  'mail_domain' => '{domain}',\n"
+        ");\n"
+    )
+
+
+_NOTATION: Final = Notation(
+    line=lambda key, literal: f"'{key}' => {literal},",
+    literal=_literal,
+    is_before=True,
+    removes=False,
+)
+NEXTCLOUD: Final = Program(
+    name="nextcloud",
+    title="Nextcloud",
+    modes=frozenset({TlsMode.OPPORTUNISTIC, TlsMode.IMPLICIT}),
+    forms=(Form(_is_php, _scan, _NOTATION),),
+    settle=_settle,
+    change=_change,
+    show=_show,
+)
