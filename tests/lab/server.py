@@ -91,6 +91,7 @@ class Server:
                 {"name": "submissions", "role": "submission", "tls": "implicit", **loopback},
             ],
             "log": {"level": "debug"},
+            "doctor": {"enabled": False},
         }
         if "domain" not in given and "route" not in given:
             defaults["domain"] = [{"name": "example.org"}]
@@ -135,6 +136,7 @@ class Server:
         for path, data in ((self.key_file, issued.key), (self.certificate_file, issued.certificate)):
             draft = path.with_suffix(".new")
             draft.write_bytes(data)
+            draft.chmod(0o600)
             draft.replace(path)
 
     def start(self) -> None:

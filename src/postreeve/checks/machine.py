@@ -171,6 +171,8 @@ class Outside:
     protocol: str
     tls: str
     problem: str = ""
+    certificate_problem: str = ""
+    """Why a client that verifies would refuse; other servers do not mind (RFC 7435)."""
 
 
 @dataclass(frozen=True, slots=True)

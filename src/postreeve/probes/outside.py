@@ -15,7 +15,6 @@ from postreeve.probes.converse import converse
 from postreeve.probes.dial import dial
 from postreeve.probes.script import Patience, Script
 
-_RELAY_PORT: Final = 25
 _CONNECT_SECONDS: Final = 6.0
 _PATIENCE: Final = Patience(greeting=6.0, reply=6.0, handshake=6.0, whole=12.0)
 
@@ -40,7 +39,7 @@ async def _look(address: str, port: int, name: str, our_name: str) -> Outside:
     )
     talk = await converse(dialled, script)
     version = talk.tls.version if talk.tls else ""
-    return Outside(port, address, outcome.value, talk.protocol, version, _problem(talk))
+    return Outside(port, address, outcome.value, talk.protocol, version, _problem(talk), _certificate_problem(talk))
 
 
 def _problem(talk: Conversation) -> str:
@@ -52,10 +51,12 @@ def _problem(talk: Conversation) -> str:
         return f"no greeting came ({talk.ending.value})"
     if banner.code != 220:
         return f"the greeting was {banner.text}"
-    if talk.tls is None or talk.dial.port == _RELAY_PORT:
-        return ""  # other servers take any certificate on port 25 (RFC 7435)
-    if talk.tls.troubles:
+    return ""
+
+
+def _certificate_problem(talk: Conversation) -> str:
+    if talk.tls is not None and talk.tls.troubles:
         return f"the certificate is not trusted: {talk.tls.troubles[0].text}"
-    if talk.tls.is_name_right is False:
+    if talk.tls is not None and talk.tls.is_name_right is False:
         return "the certificate bears another name"
     return ""

@@ -112,7 +112,7 @@ WELL = Machine(
     logins_failed=3,
     logins_succeeded=100,
     permissions=(FilePermission("/etc/ssl/mail.key", 0o640, "root", 0o640),),
-    outside=(Outside(25, PUBLIC, "open", "smtp", "starttls"),),
+    outside=(Outside(25, PUBLIC, "open", "smtp", "TLSv1.3", "", "not trusted, which other servers do not mind"),),
 )
 
 
@@ -358,6 +358,12 @@ SICK: dict[str, tuple[Callable[[], Machine], str, str, str]] = {
         "secret-readable",
         "mode 0644",
         "chmod 0640 /k.pem",
+    ),
+    "distrusted-outside": (
+        lambda: replace(WELL, outside=(Outside(465, PUBLIC, "open", "smtp", "TLSv1.3", "", "not trusted"),)),
+        "closed-from-outside",
+        "not trusted",
+        "public authority",
     ),
     "closed-outside": (
         lambda: replace(WELL, outside=(Outside(25, PUBLIC, "timed out", "", ""),)),

@@ -15,6 +15,7 @@ _RENEWAL_SHARE: Final = 1 / 3
 _LATE_SHARE: Final = _RENEWAL_SHARE - 0.1
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 _NOT_YET: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+_OWN_CHECKS: Final = (_EXPIRED, _NOT_YET, 62, 64)  # and X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _RENEW: Final = "renew it (certbot renew, acme.sh --cron …); the server takes renewed files up by itself"
 
 
@@ -109,7 +110,7 @@ def untrusted(machine: Machine) -> Iterator[Seen]:
     """Clients that verify would refuse the chain (dates and names have checks of their own)."""
     for served, leaf in _shown(machine):
         tls = served.conversation.tls
-        troubles = [one for one in (tls.troubles if tls else ()) if one.code not in (_EXPIRED, _NOT_YET)]
+        troubles = [one for one in (tls.troubles if tls else ()) if one.code not in _OWN_CHECKS]
         if not troubles:
             continue
         because = tuple(f"depth {one.depth}: {one.text}" for one in troubles)

@@ -141,6 +141,13 @@ def readable_secret(machine: Machine) -> Iterator[Seen]:
 def outside(machine: Machine) -> Iterator[Seen]:
     """Open from here is not open from there."""
     for one in machine.outside:
+        is_relay = any(wanted.port == one.port and wanted.role == "relay" for wanted in machine.wanted)
+        if one.certificate_problem and not one.problem and not is_relay:
+            yield Seen(
+                f"port {one.port} at {one.address}",
+                (f"seen from outside: {one.certificate_problem}",),
+                "use a certificate of a public authority for this name: clients elsewhere refuse this one",
+            )
         if one.problem or one.outcome != DialOutcome.OPEN.value:
             yield Seen(
                 f"port {one.port} at {one.address}",

@@ -109,17 +109,25 @@ async def visit_ways_out(
 
 async def _dial_host(plan: Plan, host: str, port: int, resolver: Resolver) -> list[Dial]:
     try:
-        answer = await resolver.host_addresses(host)
+        addresses = await _addresses(resolver, host)
     except LookupFailed:
         return []
     dials = []
-    for address in _one_of_each(answer.records):
+    for address in _one_of_each(addresses):
         source = str((plan.config.delivery.source_ipv6 if ":" in address else plan.config.delivery.source_ipv4) or "")
         dialled = await dial(address, port, timeout_seconds=plan.timeout_seconds, source=source)
         if dialled.socket is not None:
             dialled.socket.close()
         dials.append(dialled.dial)
     return dials
+
+
+async def _addresses(resolver: Resolver, host: str) -> tuple[str, ...]:
+    """Of a name, or the IP address that it is itself."""
+    try:
+        return (str(ipaddress.ip_address(host.strip("[]").removeprefix("IPv6:"))),)
+    except ValueError:
+        return (await resolver.host_addresses(host)).records
 
 
 def _one_of_each(addresses: Sequence[str]) -> list[str]:
@@ -132,13 +140,13 @@ def _one_of_each(addresses: Sequence[str]) -> list[str]:
 async def _visit_smarthost(plan: Plan, name: str, hop: Smarthost, resolver: Resolver) -> WayOut:
     label = f"{name or 'smarthost'} ({hop.host}:{hop.port})"
     try:
-        answer = await resolver.host_addresses(hop.host)
+        addresses = await _addresses(resolver, hop.host)
     except LookupFailed as problem:
         return WayOut(label, hop.host, hop.port, True, lookup_failure=f"{hop.host}: {problem.reason}")
-    if not answer.records:
+    if not addresses:
         return WayOut(label, hop.host, hop.port, True, lookup_failure=f"{hop.host}: no such name")
     dials: list[Dial] = []
-    for address in answer.records[:_MAX_ADDRESSES]:
+    for address in addresses[:_MAX_ADDRESSES]:
         source = str((plan.config.delivery.source_ipv6 if ":" in address else plan.config.delivery.source_ipv4) or "")
         dialled = await dial(address, hop.port, timeout_seconds=plan.timeout_seconds, source=source)
         dials.append(dialled.dial)
