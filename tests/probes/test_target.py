@@ -80,7 +80,7 @@ def test_target_takes_what_it_can_from_a_connection_string(text: str, wanted: Ta
     [
         ("", "nothing to probe"),
         ("   ", "nothing to probe"),
-        ("a b c", "no port"),
+        ("a b c", "a name has no spaces"),
         ("smtp.example.com:", "lacks the port"),
         ("smtp.example.com:smtp", "no port"),
         ("smtp.example.com:0", "no port"),

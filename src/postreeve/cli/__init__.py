@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "user": ("postreeve.cli.user", "app"),
     "send": ("postreeve.cli.send", "send"),
     "status": ("postreeve.cli.status", "status"),
+    "probe": ("postreeve.cli.probe", "probe"),
     "doctor": ("postreeve.cli.doctor", "doctor"),
     "probe-server": ("postreeve.cli.probe_server", "probe_server"),
 }

@@ -126,7 +126,7 @@ def _split_port(text: str) -> tuple[str, int | None]:
         return wanted, None
     for separator in (":", " ", ","):
         name, found, port = wanted.partition(separator)
-        if found:
+        if found and (separator == ":" or port.strip().isdigit()):
             if not port.strip():
                 raise NoTarget(f"{_shown(text)} lacks the port after {separator!r}")
             return name.strip(), _port(port.strip(), text)

@@ -196,7 +196,7 @@ class _Walker:
             has_credentials=request.login is not None,
             mail_from=request.mail_from or "",
             recipient=request.recipient,
-            stop_after=request.stop_after,
+            stop_after=_last_stage(request),
             hello_name=self._hello_name,
             source_ipv4=request.source_ipv4,
             source_ipv6=request.source_ipv6,
@@ -248,6 +248,15 @@ def _is_worth_a_trace(endpoint: Endpoint) -> bool:
     if has_connected(endpoint) or not endpoint.dials or endpoint.dials[-1].outcome in _NEVER_TRACED:
         return False
     return not ipaddress.ip_address(endpoint.address.partition("%")[0]).is_loopback
+
+
+def _last_stage(request: Request) -> Stage:
+    """The last stage for which everything was given: no AUTH without credentials, no RCPT without a recipient."""
+    order = list(Stage)
+    can = Stage.TLS if request.login is None else Stage.AUTH
+    if request.mail_from is not None:
+        can = Stage.MAIL if not request.recipient else Stage.RCPT if request.message is None else Stage.DATA
+    return min(can, request.stop_after, key=order.index)
 
 
 def _one_of_each_family(addresses: Sequence[str]) -> tuple[str, ...]:
