@@ -14,7 +14,6 @@ from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-Hash = hashes.SHA1 | hashes.SHA256
 SERVER, CLIENT = x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH
 
 
@@ -80,7 +79,6 @@ class Authority:
         future: bool = False,
         key: Key | None = None,
         usages: tuple[x509.ObjectIdentifier, ...] = (SERVER,),
-        algorithm: Hash | None = None,
         has_alternative: bool = True,
         issuer_url: str = "",
         ocsp_url: str = "",
@@ -112,7 +110,7 @@ class Authority:
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, algorithm or hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         return Issued(certificate, key, (certificate, *self.intermediates))
 

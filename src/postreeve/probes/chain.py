@@ -13,6 +13,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from postreeve.checks.conversation import Trouble
 from postreeve.probes.authority import Authorities
@@ -51,6 +52,9 @@ TEXTS: Final = {
 }
 """The words of OpenSSL 3 for its codes."""
 _MAX_DEPTH: Final = 10
+_KNOWN_ALGORITHMS: Final = frozenset(
+    oid for name, oid in vars(SignatureAlgorithmOID).items() if name.startswith(("RSA_WITH", "ECDSA_WITH", "ED"))
+)
 _WEAK_HASHES: Final = frozenset({"md5", "sha1"})
 
 
@@ -169,8 +173,8 @@ def _path_troubles(
 
 
 def _is_supported(certificate: x509.Certificate) -> bool:
-    """False for a signature that cannot be checked here (MD5, unknown algorithms): that says nothing against it."""
-    return hash_name(certificate) not in ("", "md5")
+    """False for a signature whose algorithm we do not know: that says nothing against it."""
+    return certificate.signature_algorithm_oid in _KNOWN_ALGORITHMS
 
 
 def _time_troubles(certificate: x509.Certificate, depth: int, now: float) -> list[Trouble]:
@@ -207,7 +211,7 @@ def _authority_troubles(certificate: x509.Certificate, depth: int, path: Sequenc
     found: list[Trouble] = []
     is_old = certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
     if not is_authority(certificate) and not is_old:
-        found.append(trouble(79, depth))
+        found += [trouble(79, depth), trouble(26, depth)]  # OpenSSL says both
     if not _may(certificate, "key_cert_sign"):
         found.append(trouble(32, depth))
     try:
