@@ -30,8 +30,9 @@ from postreeve.outbound.attempt import Means
 from postreeve.outbound.bounce import Bouncer
 from postreeve.outbound.deliver import Deliverer
 from postreeve.outbound.maildir import MaildirWriter
+from postreeve.outbound.outgoing import Outgoing
 from postreeve.outbound.scheduler import Clocks, Scheduler
-from postreeve.outbound.smtp import NotOpened, Outgoing
+from postreeve.outbound.smtp import NotOpened
 from postreeve.queue.model import Claim, Lease, Origin, RecipientRecord, RecipientState, Settlement
 from postreeve.queue.outcome import Delivered, Outcome
 from postreeve.queue.route import Identity, Router

@@ -20,7 +20,8 @@ from postreeve.mail.reply import Reply
 from postreeve.outbound.attempt import Means
 from postreeve.outbound.bounce import Bouncer
 from postreeve.outbound.deliver import Deliverer
-from postreeve.outbound.smtp import NotOpened, Outgoing
+from postreeve.outbound.outgoing import Outgoing
+from postreeve.outbound.smtp import NotOpened
 from postreeve.queue.model import NewMessage, NewRecipient, Origin
 from postreeve.queue.outcome import ConnectFailed, Delivered, Handover, LocalKind, LocalProblem, Outcome
 from postreeve.queue.route import Identity, Router

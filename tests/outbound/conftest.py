@@ -14,7 +14,8 @@ import uvloop
 from postreeve.mail.address import Mailbox, parse_mailbox
 from postreeve.mail.envelope import EnvelopeRecipient, MailParameters
 from postreeve.net.certificate import CertificateFiles, ServerContexts, TlsSettings, load_client_trust, load_contexts
-from postreeve.outbound.smtp import Connector, Outgoing
+from postreeve.outbound.outgoing import Outgoing
+from postreeve.outbound.smtp import Connector
 from postreeve.queue.settings import DeliverySettings, Timeouts
 from postreeve.queue.step import PLAINTEXT, Connect, Dialogue, TlsRequirement
 from tests.lab.certificates import Authority

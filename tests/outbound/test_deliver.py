@@ -13,8 +13,9 @@ from postreeve.mail.domain import Domain
 from postreeve.mail.envelope import DeliverBy, MailParameters, Notify, RecipientParameters
 from postreeve.mail.reply import Reply
 from postreeve.outbound.deliver import Attempted
+from postreeve.outbound.outgoing import Outgoing
 from postreeve.queue import settings as targets
-from postreeve.queue.model import Claim, NewMessage, RecipientState, Result
+from postreeve.queue.model import Claim, NewMessage, Origin, RecipientState, Result
 from postreeve.queue.outcome import (
     ConnectFailed,
     ConnectProblem,
@@ -430,6 +431,45 @@ def test_bounce_never_goes_to_the_null_reverse_path() -> None:
     attempted = _attempt(house, house.message("bob@example.net", sender=""))
     assert _states(attempted) == [RecipientState.BOUNCED]
     assert attempted.settlement.spawned == ()
+
+
+@pytest.mark.parametrize(
+    ("by", "heeds", "is_reported"),
+    [
+        (DeliverBy(START + 60, must_return=True, trace=True), True, True),
+        (DeliverBy(START + 60, must_return=False), False, True),
+        (DeliverBy(START + 60, must_return=False), True, False),
+        (None, False, False),
+    ],
+    ids=["trace", "next hop without DELIVERBY", "next hop with DELIVERBY", "nothing asked"],
+)
+def test_deliver_by_reports_relaying(by: DeliverBy | None, heeds: bool, is_reported: bool) -> None:
+    house = _house()
+    taken = Delivered(Reply(250, "2.0.0", "taken"), Handover.WITH_DSN, heeds)
+    house.network.sends = lambda step, message: [taken]
+    attempted = _attempt(house, house.message("bob@example.net", parameters=MailParameters(deliver_by=by)))
+    assert _states(attempted) == [RecipientState.DELIVERED]
+    reports = [dsn.content or b"" for dsn in attempted.settlement.spawned]
+    assert [b"Action: relayed" in report for report in reports] == [True] * is_reported
+
+
+@pytest.mark.parametrize(
+    ("account", "auth", "submitter"),
+    [("", None, "<>"), ("", "<>", "<>"), ("alice", None, ""), ("alice", "alice@example.org", "alice@example.org")],
+    ids=["no login", "nobody known", "an account that says nothing", "an account that names itself"],
+)
+def test_deliver_tells_who_submitted(account: str, auth: str | None, submitter: str) -> None:
+    """RFC 4954, section 5."""
+    house, told = _house(), []
+
+    def take(step: Connect, message: Outgoing) -> list[Outcome]:
+        told.append(message.submitter)
+        return [Delivered(Reply(250, "2.0.0", "taken"))]
+
+    house.network.sends = take
+    message = house.message("bob@example.net", parameters=MailParameters(auth=auth))
+    _attempt(house, replace(message, origin=Origin("submission", account=account)))
+    assert told == [submitter]
 
 
 HANDOVERS = [

@@ -12,7 +12,8 @@ from typing import Self
 import pytest
 
 from postreeve.outbound.maildir import MaildirWriter
-from postreeve.outbound.smtp import Connection, Connector, Outgoing
+from postreeve.outbound.outgoing import Outgoing
+from postreeve.outbound.smtp import Connection, Connector
 from postreeve.queue.outcome import Delivered
 from postreeve.queue.settings import Maildir, QueueSettings, RouteSettings
 from postreeve.queue.step import PLAINTEXT, Connect, Dialogue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from postreeve.store.face import LeaseTerms
 from postreeve.telemetry.event import RecipientDelivered, RecipientFailed
 from tests.lab.blackhole import full_backlog
 from tests.lab.delivery import Clock, House, Names, until
-from tests.lab.sink import Close, Line, Say, Sink, serve
+from tests.lab.sink import Act, Close, Content, Line, Say, Sink, serve
 
 _UNKNOWN = [
     Say(b"220 sink ESMTP\r\n"), Line(), Say(b"250 sink\r\n"), Line(), Say(b"250 ok\r\n"),
@@ -35,10 +36,17 @@ _UNKNOWN = [
 class _Works(House):
     """A house whose peers are real."""
 
-    def __init__(self, smarthost: Sink, mx: Sink, path: Path, connector: Callable[..., Connector]) -> None:
+    def __init__(
+        self,
+        smarthost: Sink,
+        mx: Sink,
+        path: Path,
+        connector: Callable[..., Connector],
+        smart: tuple[str, ...] = ("smart.example",),
+    ) -> None:
         routes = (
             RouteSettings("local", ("example.org",), targets.Maildir(str(path / "{domain}" / "{local}"))),
-            RouteSettings("provider", ("smart.example",), Smarthost("127.0.0.1", smarthost.port, targets.TlsMode.NONE)),
+            RouteSettings("provider", smart, Smarthost("127.0.0.1", smarthost.port, targets.TlsMode.NONE)),
             RouteSettings("direct", ("*",), targets.Mx()),
         )
         delivery = DeliverySettings(
@@ -110,6 +118,39 @@ def test_a_black_holed_address_costs_a_moment(tmp_path: Path, connector: Callabl
             await running
             for one in held:
                 one.close()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_bounds_domains_gets_a_session_for_each(
+    tmp_path: Path, connector: Callable[..., Connector]
+) -> None:
+    """RFC 9422, RCPTDOMAINMAX: recipients of one message and of the next go into as many sessions as need be."""
+
+    def session(*recipients: int) -> list[Act]:
+        acts: list[Act] = [Say(b"220 sink\r\n"), Line(), Say(b"250-sink\r\n250 LIMITS RCPTDOMAINMAX=1\r\n")]
+        for count in recipients:
+            acts += [Line(), Say(b"250 ok\r\n")] * (1 + count)
+            acts += [Line(), Say(b"354 go ahead\r\n"), Content(), Say(b"250 taken\r\n")]
+        return [*acts, Line(), Say(b"221 bye\r\n"), Close()]
+
+    async def main() -> None:
+        async with Sink(session(2), session(1, 1), session(1)) as smarthost, Sink(serve()) as mx:
+            works = _Works(smarthost, mx, tmp_path, connector, ("a.example", "b.example", "c.example"))
+            await works.store.open()
+            running = asyncio.create_task(works.scheduler.run())
+            await works.offer("x@a.example", "y@b.example", "z@a.example", content=b"Subject: 1\r\n\r\n1\r\n")
+            await until(lambda: len(works.told(RecipientDelivered)) == 3 and works.scheduler.held == 0)
+            await works.offer("x@b.example", content=b"Subject: 2\r\n\r\n2\r\n")
+            await works.offer("x@c.example", content=b"Subject: 3\r\n\r\n3\r\n")
+            await until(lambda: len(works.told(RecipientDelivered)) == 5 and works.scheduler.held == 0)
+            await works.scheduler.drain(5.0)
+            works.pool.close()
+            await running
+            said = [one.received for one in smarthost.connections]
+            domains = [sorted(set(re.findall(rb"RCPT TO:<.@(.)\.example>", one))) for one in said]
+            assert domains == [[b"a"], [b"b"], [b"c"]]
+            assert len(smarthost.contents) == 4
 
     asyncio.run(main())
 

@@ -6,7 +6,7 @@ import pytest
 
 from postreeve.mail.address import parse_mailbox
 from postreeve.policy.facts import Account, Facts
-from postreeve.policy.sender import Room, grant_priority, judge_sender
+from postreeve.policy.sender import Room, grant_priority, grant_submitter, judge_sender
 from postreeve.policy.settings import Role
 
 CLIENT = ip_address("203.0.113.9")
@@ -50,3 +50,22 @@ def test_priority_is_granted_to_the_trusted(facts: Facts, requested: int | None,
     changed = requested is not None and requested != granted
     assert (reply.code, reply.enhanced) == (250, "2.3.6" if changed else "2.1.0")
     assert not changed or reply.text.startswith(str(granted) + " ")
+
+
+@pytest.mark.parametrize(
+    ("facts", "asserted", "granted"),
+    [
+        pytest.param(ALICE, None, None, id="nothing said"),
+        pytest.param(ALICE, "<>", "<>", id="nobody known"),
+        pytest.param(ALICE, "alice@example.org", "alice@example.org", id="own address"),
+        pytest.param(ALICE, "bob@example.org", "<>", id="somebody else's"),
+        pytest.param(ANYBODY, "bob@example.org", "bob@example.org", id="account for any"),
+        pytest.param(LISTED, "alice@example.org", "<>", id="no login"),
+        pytest.param(ALICE, "not an address", "<>", id="nonsense"),
+    ],
+)
+def test_grant_submitter_trusts_an_account_with_its_own_addresses(
+    facts: Facts, asserted: str | None, granted: str | None
+) -> None:
+    """RFC 4954, section 5."""
+    assert grant_submitter(facts, asserted) == granted

@@ -20,6 +20,7 @@ from postreeve.queue.outcome import (
     EndReason,
     Interrupted,
     Lack,
+    LeftOut,
     LocalKind,
     LocalProblem,
     LookupKind,
@@ -99,6 +100,7 @@ OTHERS: list[tuple[Outcome, Action, Action, str, bool]] = [
     (LocalProblem(LocalKind.DISK_FULL), DEFER, DEFER, "4.3.1", False),
     (LocalProblem(LocalKind.NO_ROUTE), DEFER, DEFER, "4.3.5", False),
     (LocalProblem(LocalKind.BUG), DEFER, DEFER, "4.3.0", False),
+    (LeftOut(), Action.NEXT_TRANSACTION, DEFER, "4.5.3", False),
     (DestinationDead("connection refused", 1000.0), DEFER, DEFER, "4.4.1", False),
     (Delivered(Reply(250, "", "queued")), Action.DELIVERED, Action.DELIVERED, "2.0.0", False),
     (Discarded(), Action.DISCARDED, Action.DISCARDED, "2.0.0", False),
@@ -166,7 +168,7 @@ def test_table_has_a_row_for_every_outcome_kind() -> None:
         )
         for member in members
     }
-    expected |= {(kind,) for kind in (Delivered, Discarded, Withheld, Interrupted, DestinationDead)}
+    expected |= {(kind,) for kind in (Delivered, Discarded, Withheld, Interrupted, DestinationDead, LeftOut)}
     assert set(ROWS) == expected
 
 

@@ -1,12 +1,20 @@
 """Who is told: NOTIFY, and never the null reverse-path."""
 
+from dataclasses import replace
+
 import pytest
 
 from postreeve.mail.address import Mailbox
 from postreeve.mail.domain import Domain
-from postreeve.mail.envelope import Envelope, EnvelopeRecipient, Notify, RecipientParameters
+from postreeve.mail.envelope import DeliverBy, Envelope, EnvelopeRecipient, Notify, RecipientParameters
 from postreeve.queue.outcome import Handover
-from postreeve.report.fact import DsnAction, RecipientReport, recipients_to_report, success_action
+from postreeve.report.fact import (
+    DsnAction,
+    RecipientReport,
+    recipients_to_report,
+    success_action,
+    wants_relay_report,
+)
 
 SENDER = Mailbox("sender", Domain("example.com"))
 RECIPIENT = Mailbox("user", Domain("example.org"))
@@ -47,6 +55,34 @@ def test_recipients_to_report_keeps_the_order_of_those_chosen() -> None:
         report(DsnAction.DELAYED, None),
     ]
     assert recipients_to_report(Envelope(SENDER, ()), reports) == (reports[0], reports[2])
+
+
+NEVER = frozenset({Notify.NEVER})
+FAILURE = frozenset({Notify.FAILURE})
+
+
+@pytest.mark.parametrize(
+    ("notify", "is_wanted"), [(None, True), (FAILURE, True), (NEVER, False)], ids=["nothing", "failure", "never"]
+)
+def test_recipients_to_report_gives_deliver_by_what_it_asks_for(notify: frozenset[Notify], is_wanted: bool) -> None:
+    """RFC 2852, section 4.2."""
+    asked = replace(report(DsnAction.RELAYED, notify), is_asked_by_deliver_by=True)
+    assert bool(recipients_to_report(Envelope(SENDER, ()), [asked])) is is_wanted
+    assert recipients_to_report(Envelope(None, ()), [asked]) == ()
+
+
+RELAYS = {
+    "without DELIVERBY": (None, Handover.WITHOUT_DSN, False, False),
+    "trace": (DeliverBy(1.0, True, trace=True), Handover.WITH_DSN, True, True),
+    "trace into a mailbox": (DeliverBy(1.0, True, trace=True), Handover.FINAL, False, False),
+    "no trace, heeded": (DeliverBy(1.0, False), Handover.WITHOUT_DSN, True, False),
+    "no trace, not heeded": (DeliverBy(1.0, False), Handover.WITH_DSN, False, True),
+}
+
+
+@pytest.mark.parametrize(("deliver_by", "handover", "heeds", "wanted"), RELAYS.values(), ids=RELAYS)
+def test_wants_relay_report(deliver_by: DeliverBy | None, handover: Handover, heeds: bool, wanted: bool) -> None:
+    assert wants_relay_report(deliver_by, handover, heeds) is wanted
 
 
 def test_success_action_leaves_the_word_to_a_next_hop_with_dsn() -> None:

@@ -41,7 +41,7 @@ ALICE = Mailbox("alice", Domain("example.org"))
 EVERYTHING = (
     b"250-mx.example.com\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n"
     b"250-CHUNKING\r\n250-BINARYMIME\r\n250-DELIVERBY 60\r\n250-MT-PRIORITY STANAG4406\r\n"
-    b"250 LIMITS RCPTMAX=7 MAILMAX=2\r\n"
+    b"250 LIMITS RCPTMAX=7 MAILMAX=2 RCPTDOMAINMAX=3\r\n"
 )
 
 
@@ -205,6 +205,31 @@ def test_client_sends_nothing_that_the_server_cannot_take(transaction: Transacti
     assert core.results == [lack]
     assert core.data_to_send() == b""
     assert core.is_usable
+
+
+@pytest.mark.parametrize(
+    ("hello", "username", "submitter", "expected"),
+    [
+        (b"250-mx\r\n250 AUTH PLAIN\r\n", "me", "jane+doe@example.org", b" AUTH=jane+2Bdoe@example.org\r\n"),
+        (b"250-mx\r\n250 AUTH PLAIN\r\n", "me", "<>", b" AUTH=<>\r\n"),
+        (b"250-mx\r\n250 AUTH PLAIN\r\n", "me", "", b"MAIL FROM:<alice@example.org>\r\n"),
+        (b"250-mx\r\n250 AUTH PLAIN\r\n", "", "jane@example.org", b"MAIL FROM:<alice@example.org>\r\n"),
+    ],
+    ids=["told", "nobody known", "nothing to say", "not logged in"],
+)
+def test_client_tells_who_submitted_only_where_it_logged_in(
+    hello: bytes, username: str, submitter: str, expected: bytes
+) -> None:
+    """RFC 4954, section 5."""
+    core = ClientProtocol(ClientSettings("us.example.org", username=username, password="x"), is_tls_active=True)
+    converse(core, b"220 hi\r\n")
+    event = core.receive_data(hello)
+    if username:
+        core.data_to_send()
+        event = core.receive_data(b"235 welcome\r\n")
+    assert event == Ready()
+    core.begin(Transaction(ALICE, [BOB], 9, submitter=submitter))
+    assert core.data_to_send().endswith(expected)
 
 
 def test_client_reaches_those_it_can_without_smtputf8() -> None:

@@ -32,7 +32,7 @@ from postreeve.mail.envelope import (
     RecipientParameters,
     Return,
 )
-from postreeve.outbound.smtp import Outgoing
+from postreeve.outbound.outgoing import Outgoing
 from postreeve.queue.disposition import text_of
 from postreeve.queue.outcome import Delivered, Outcome
 

@@ -18,7 +18,8 @@ from typing import Final
 from postreeve.cli.refusal import Refused
 from postreeve.net.certificate import ClientTrust, opportunistic_context, verified_context
 from postreeve.net.trust import TrustRecorder
-from postreeve.outbound.smtp import Connection, Connector, NotOpened, Outgoing
+from postreeve.outbound.outgoing import Outgoing
+from postreeve.outbound.smtp import Connection, Connector, NotOpened
 from postreeve.queue.outcome import Outcome
 from postreeve.queue.settings import Credentials, DeliverySettings, Timeouts, TlsMode
 from postreeve.queue.step import Connect, TlsRequirement

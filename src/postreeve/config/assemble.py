@@ -133,6 +133,7 @@ def _delivery_settings(config: Config, workers: int) -> DeliverySettings:
         source_ipv4=str(delivery.source_ipv4 or ""),
         source_ipv6=str(delivery.source_ipv6 or ""),
         port=delivery.port,
+        eight_bit=delivery.eight_bit,
         keep_conversations=config.queue.keep_conversations,
         timeouts=Timeouts(**{name: getattr(delivery.timeouts, name) for name in type(delivery.timeouts).model_fields}),
     )

@@ -34,7 +34,7 @@ from postreeve.config.kind import (
 from postreeve.config.limit import STRICT, LimitsTable
 from postreeve.config.next_hop import RouteTable
 from postreeve.policy.settings import Role
-from postreeve.queue.settings import Family, KeepConversations
+from postreeve.queue.settings import EightBit, Family, KeepConversations
 from postreeve.smtp.settings import TlsOffer
 
 
@@ -208,6 +208,9 @@ class DeliveryTable(BaseModel):
     source_ipv4: SourceAddress = setting("", "IPv4 address that deliveries come from; default: the system's choice.")
     source_ipv6: SourceAddress = setting("", "IPv6 address that deliveries come from; default: the system's choice.")
     port: Port = setting(25, "Port of MX hosts; anything but 25 is for tests.")
+    eight_bit: Annotated[EightBit, Field(strict=False)] = setting(
+        "send", "8-bit content for a next hop without 8BITMIME: `send` it as it is, or `bounce` it; never converted."
+    )
     ca_file: OptionalPath = setting(
         "", "Certificate authorities (PEM) to trust beside those of the system, such as the own one of a smarthost."
     )

@@ -23,7 +23,7 @@ from postreeve.mail.ident import to_text
 from postreeve.mail.trace import Reception, count_received, received_field
 from postreeve.policy import content as policy
 from postreeve.policy.facts import Account
-from postreeve.policy.sender import grant_priority
+from postreeve.policy.sender import grant_priority, grant_submitter
 from postreeve.policy.settings import LimitSettings, Role
 from postreeve.policy.verdict import Verdict
 from postreeve.queue.model import NewMessage, NewRecipient, RecipientState
@@ -230,6 +230,8 @@ class Transaction:
         if not self._is_ascii and parameters.body in (None, BodyType.SEVEN_BIT):
             # Clients that just send eight bits are common; the next hop is told the truth (RFC 6152, section 3).
             parameters = replace(parameters, body=BodyType.EIGHT_BIT_MIME)
+        if parameters.auth is not None:
+            parameters = replace(parameters, auth=grant_submitter(self._peer.facts, parameters.auth))
         hold_until = parameters.hold_until
         due = hold_until if hold_until is not None and hold_until > now else now
         deliver_by = parameters.deliver_by

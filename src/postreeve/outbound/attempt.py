@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from postreeve.dns.answer import Answer, LookupFailed, Mx, Resolver
 from postreeve.mail.address import Mailbox
 from postreeve.mail.envelope import EnvelopeRecipient
-from postreeve.outbound.smtp import NotOpened, Outgoing
+from postreeve.outbound.outgoing import Outgoing
+from postreeve.outbound.smtp import NotOpened
 from postreeve.queue.model import Claim
 from postreeve.queue.outcome import (
     Delivered,
@@ -211,6 +212,7 @@ class Attempt:
                 claim.size_octets,
                 claim.envelope.parameters,
                 started,
+                submitter=submitter_of(claim),
             )
         )
         conversation = connection.transcript() if self._is_worth_keeping(outcomes) else ""
@@ -244,3 +246,9 @@ class Attempt:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._means.connections.give_back(self._destination, connection)
+
+
+def submitter_of(claim: Claim) -> str:
+    """What AUTH says of the message (RFC 4954, section 5): what its client was trusted to say, "" where an account said
+    nothing, and "<>" for whatever came without a login."""
+    return claim.envelope.parameters.auth or ("" if claim.origin.account else "<>")

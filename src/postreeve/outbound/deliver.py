@@ -41,7 +41,7 @@ from postreeve.queue.plan import DeliveryPlan
 from postreeve.queue.route import Identity, Route, Router, fallback_key
 from postreeve.queue.settings import QueueSettings
 from postreeve.queue.step import Judgement
-from postreeve.report.fact import DsnAction, RecipientReport, success_action
+from postreeve.report.fact import DsnAction, RecipientReport, success_action, wants_relay_report
 from postreeve.telemetry.event import Tell
 
 _STATES: Final = {
@@ -197,11 +197,14 @@ class Deliverer:
     def _report(self, claim: Claim, one: Judged, now: float) -> RecipientReport | None:
         """What a DSN would say of this recipient; whether anybody wants to hear it is not asked here."""
         disposition, outcome = one.conclusion.disposition, one.judgement.outcome
-        retry_until = None
+        retry_until, is_asked = None, False
         action: DsnAction | None
         match disposition.action:
-            case Action.DELIVERED if isinstance(outcome, Delivered) and _asks_for_success(one.record):
-                action = success_action(outcome.handover)
+            case Action.DELIVERED if isinstance(outcome, Delivered):
+                action = success_action(outcome.handover) if _asks_for_success(one.record) else None
+                deliver_by = claim.envelope.parameters.deliver_by
+                if action is None and wants_relay_report(deliver_by, outcome.handover, outcome.heeds_deliver_by):
+                    action, is_asked = DsnAction.RELAYED, True
             case Action.BOUNCED | Action.EXPIRED:
                 action = DsnAction.FAILED
             case Action.DEFERRED if one.conclusion.warned:
@@ -216,7 +219,9 @@ class Deliverer:
         host = one.judgement.host if isinstance(outcome, Refused | Delivered) else ""
         text = one.judgement.disposition.text if host else disposition.text
         log_id = to_text(claim.lease.ident)
-        return RecipientReport(one.record.recipient, action, disposition.status, text, host, now, retry_until, log_id)
+        return RecipientReport(
+            one.record.recipient, action, disposition.status, text, host, now, retry_until, log_id, is_asked
+        )
 
 
 def _asks_for_success(record: RecipientRecord) -> bool:

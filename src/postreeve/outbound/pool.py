@@ -70,9 +70,10 @@ class Pool:
     async def open(self, step: Connect) -> Connection | NotOpened:
         """A connection as `step` says: an idle one of whatever destination, or a new one, once there is room for it."""
         for idle in reversed(self._idle.values()):
-            if step.allows(idle.connection.step) and idle.connection.is_usable:
-                self._remove(idle.connection)
-                return idle.connection
+            connection = idle.connection
+            if step.allows(connection.step) and connection.is_usable and connection.is_for_any_domain:
+                self._remove(connection)
+                return connection
         await self._make_room()
         try:
             opened = await self._connector.open(step)

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-from postreeve.mail.address import Mailbox
-from postreeve.mail.envelope import NO_MAIL_PARAMETERS, BodyType, EnvelopeRecipient, MailParameters
+from postreeve.mail.envelope import MailParameters
 from postreeve.mail.error import PostreeveError
 from postreeve.net.certificate import ClientTrust
 from postreeve.net.connect import Connected, NoConnection, Source, connect
 from postreeve.outbound.lmtp import connect_socket
+from postreeve.outbound.outgoing import PIECE_OCTETS, Outgoing, in_pieces, prepare
 from postreeve.outbound.wire import Wire, WireEvent, WireTls, stage_of
 from postreeve.queue.outcome import (
     ConnectFailed,
@@ -30,6 +29,7 @@ from postreeve.queue.outcome import (
     Disconnected,
     Handover,
     Lack,
+    LeftOut,
     LocalKind,
     LocalProblem,
     Outcome,
@@ -40,11 +40,11 @@ from postreeve.queue.outcome import (
     TlsProblem,
     Unsuitable,
 )
-from postreeve.queue.settings import DeliverySettings, TlsMode
+from postreeve.queue.settings import DeliverySettings, EightBit, TlsMode
 from postreeve.queue.step import Connect, Dialogue
 from postreeve.smtp.capability import Capabilities
 from postreeve.smtp.client import ClientProtocol
-from postreeve.smtp.client_command import Shortcoming, Transaction
+from postreeve.smtp.client_command import Shortcoming
 from postreeve.smtp.client_event import (
     Answer,
     ClientSettings,
@@ -56,26 +56,6 @@ from postreeve.smtp.client_event import (
     RecipientResult,
     StartTlsUse,
 )
-from postreeve.smtp.stuffing import is_clean
-
-PIECE_OCTETS: Final = 262_144
-"""Content above this goes out in pieces of it, so that a slow peer is noticed and memory stays flat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One message for some recipients. `content` is all of it, or pieces of any size; then give `size_octets`."""
-
-    reverse_path: Mailbox | None
-    recipients: Sequence[EnvelopeRecipient]
-    content: bytes | AsyncIterator[bytes]
-    size_octets: int
-    parameters: MailParameters = NO_MAIL_PARAMETERS
-    now: float = 0.0
-    """POSIX seconds, for DELIVERBY."""
-    requires_tls: bool = False
-    hold_for_seconds: int | None = None
-    """FUTURERELEASE, for a message that we submit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +117,7 @@ class Connector:
                 return WireTls(context, name, is_implicit=mode is TlsMode.IMPLICIT)
 
     async def _wire(self, step: Connect, tls: WireTls | None) -> Connected[Wire] | NoConnection:
-        settings = client_settings(self.settings.hostname, step)
+        settings = client_settings(self.settings, step)
 
         def make() -> Wire:
             core = ClientProtocol(settings, is_tls_active=tls is not None and tls.is_implicit)
@@ -163,7 +143,7 @@ class Connector:
 class Connection:
     """An open connection, ready for messages one after the other."""
 
-    __slots__ = ("_wire", "failed", "messages", "step", "tls")
+    __slots__ = ("_domains", "_is_spent", "_wire", "failed", "messages", "step", "tls")
 
     def __init__(self, step: Connect, wire: Wire, tls: str, failed: tuple[tuple[str, Outcome], ...] = ()) -> None:
         self.step = step
@@ -173,11 +153,19 @@ class Connection:
         """As in `Attempt.tls`: version, cipher and verified, trusted (not asked, but would have been) or unverified."""
         self.messages = 0
         self._wire = wire
+        self._domains: set[str] = set()
+        """Of the recipients told of in this session, where the peer bounds them."""
+        self._is_spent = False
 
     @property
     def is_usable(self) -> bool:
         """True while another message may be sent."""
-        return self._wire.is_alive
+        return self._wire.is_alive and not self._is_spent
+
+    @property
+    def is_for_any_domain(self) -> bool:
+        """True when the peer does not bound the domains of a session's recipients (RFC 9422)."""
+        return self.capabilities.max_domains is None
 
     @property
     def max_recipients(self) -> int:
@@ -198,12 +186,34 @@ class Connection:
 
         When cancelled the connection is cut, and nothing is known of the recipients.
         """
+        most = self._wire.core.capabilities.max_domains
+        return await (self._send(message) if most is None else self._send_within(message, most))
+
+    async def _send_within(self, message: Outgoing, most: int) -> list[Outcome]:
+        """To those recipients whose domains the session still has room for; the others need another connection."""
+        places = []
+        for place, recipient in enumerate(message.recipients):
+            domain = recipient.mailbox.domain.ascii
+            if domain in self._domains or len(self._domains) < most:
+                self._domains.add(domain)
+                places.append(place)
+        if len(places) == len(message.recipients):
+            return await self._send(message)
+        self._is_spent = True
+        outcomes: list[Outcome] = [LeftOut()] * len(message.recipients)
+        if places:
+            some = replace(message, recipients=[message.recipients[place] for place in places])
+            for place, outcome in zip(places, await self._send(some), strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    async def _send(self, message: Outgoing) -> list[Outcome]:
         wire = self._wire
         self.messages += 1
         if not wire.is_alive:
             return [Disconnected(Stage.MAIL, "the connection had been closed")] * len(message.recipients)
         try:
-            transaction, content = await _prepare(message, self._parameters(message))
+            transaction, content = await prepare(message, self._parameters(message))
             event: WireEvent | None = wire.core.begin(transaction)
             if event is None:
                 wire.flush()
@@ -246,7 +256,7 @@ class Connection:
                 core.content(content)
                 wire.flush()
                 return await wire.next_event()
-            content = _pieces(content)
+            content = in_pieces(content)
         async for piece in content:
             core.content_piece(piece)
             wire.flush()
@@ -267,7 +277,7 @@ class Connection:
     def _outcome(self, result: RecipientResult, undecided: Outcome) -> Outcome:
         match result:
             case Answer(reply=reply, is_taken=True):
-                return Delivered(reply, self._handover())
+                return Delivered(reply, self._handover(), self.capabilities.deliver_by)
             case Answer(reply=reply, stage=stage):
                 return Refused(reply, stage_of(stage))
             case Shortcoming():
@@ -285,7 +295,7 @@ def _failure(made: NoConnection) -> tuple[str, Outcome]:
     return made.address, ConnectFailed(ConnectProblem(made.kind.value), made.detail)
 
 
-def client_settings(hostname: str, step: Connect) -> ClientSettings:
+def client_settings(settings: DeliverySettings, step: Connect) -> ClientSettings:
     """The core's settings for a step of the plan."""
     credentials = step.credentials
     match step.tls.mode:
@@ -296,11 +306,12 @@ def client_settings(hostname: str, step: Connect) -> ClientSettings:
         case TlsMode.REQUIRED:
             starttls = StartTlsUse.REQUIRED
     return ClientSettings(
-        hostname=hostname,
+        hostname=settings.hostname,
         is_lmtp=step.dialogue is Dialogue.LMTP,
         starttls=starttls,
         username="" if credentials is None else credentials.username,
         password="" if credentials is None else credentials.password,
+        eight_bit_anyway=settings.eight_bit is EightBit.SEND,
     )
 
 
@@ -338,46 +349,3 @@ def _is_sendable_name(name: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-async def _prepare(message: Outgoing, parameters: MailParameters) -> tuple[Transaction, bytes | AsyncIterator[bytes]]:
-    """What the content is like decides which extensions are needed; of content in pieces only the first is seen."""
-    content = message.content
-    is_binary = parameters.body is BodyType.BINARY_MIME
-    has_utf8_header = False
-    if isinstance(content, bytes):
-        is_eight_bit = not content.isascii()
-        is_binary = is_binary and not is_clean(content)
-        if parameters.smtputf8 and is_eight_bit:
-            has_utf8_header = not content.partition(b"\r\n\r\n")[0].isascii()
-    else:
-        is_eight_bit = parameters.body is not BodyType.SEVEN_BIT
-        if parameters.smtputf8:
-            first = await anext(content, b"")
-            has_utf8_header = not first.partition(b"\r\n\r\n")[0].isascii()
-            content = _rejoin(first, content)
-    left = None if parameters.deliver_by is None else int(parameters.deliver_by.deadline - message.now)
-    transaction = Transaction(
-        message.reverse_path,
-        message.recipients,
-        message.size_octets,
-        parameters,
-        is_eight_bit,
-        is_binary,
-        has_utf8_header,
-        left,
-        message.requires_tls,
-        message.hold_for_seconds,
-    )
-    return transaction, content
-
-
-async def _rejoin(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
-
-
-async def _pieces(content: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), PIECE_OCTETS):
-        yield content[start : start + PIECE_OCTETS]

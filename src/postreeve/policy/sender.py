@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from postreeve.mail.address import Mailbox
+from postreeve.mail.address import Mailbox, parse_mailbox
 from postreeve.mail.reply import Reply
 from postreeve.policy.facts import Facts
 from postreeve.policy.settings import Role
@@ -48,6 +48,18 @@ def judge_sender(facts: Facts, reverse_path: Mailbox | None, priority: int | Non
             # RFC 6710, section 4.1 with the status of section 9: the text begins with the priority we do grant.
             return accept(250, "2.3.6", f"{granted} is the priority granted")
     return ACCEPTED
+
+
+def grant_submitter(facts: Facts, asserted: str | None) -> str | None:
+    """Whom MAIL's AUTH parameter is trusted to name (RFC 4954, section 5): an address that the account may send as.
+
+    "<>" is nobody known; None where the client said nothing.
+    """
+    if asserted is None or asserted == "<>":
+        return asserted
+    mailbox = parse_mailbox(asserted)
+    is_trusted = facts.account is not None and mailbox is not None and facts.account.may_send_as(mailbox)
+    return asserted if is_trusted else "<>"
 
 
 def grant_priority(facts: Facts, requested: int | None) -> int:

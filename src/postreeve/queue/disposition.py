@@ -31,6 +31,7 @@ from postreeve.queue.outcome import (
     EndReason,
     Interrupted,
     Lack,
+    LeftOut,
     LocalKind,
     LocalProblem,
     LookupKind,
@@ -175,6 +176,7 @@ ROWS: Final[dict[Case, Row]] = {
     (Unsuitable, Lack.REQUIRE_TLS): Row(_NEXT, _BOUNCED, "5.7.30"),  # RFC 8689, section 4.2.1
     (Unsuitable, Lack.DELIVER_BY): Row(_NEXT, _BOUNCED, "5.3.3"),  # RFC 2852, section 4.2
     (Unsuitable, Lack.AUTH): Row(_NEXT, _DEFERRED, "4.7.4", is_site_trouble=True),
+    (LeftOut,): Row(Action.NEXT_TRANSACTION, _DEFERRED, "4.5.3"),
     (LocalProblem, LocalKind.STORE): Row(_DEFERRED, _DEFERRED, "4.3.0"),
     (LocalProblem, LocalKind.DISK): Row(_DEFERRED, _DEFERRED, "4.3.0"),
     (LocalProblem, LocalKind.DISK_FULL): Row(_DEFERRED, _DEFERRED, "4.3.1"),
@@ -275,6 +277,8 @@ def text_of(outcome: Outcome) -> str:
             text = _with_detail(outcome.kind.value, outcome.detail)
         case Unsuitable():
             text = _with_detail(f"the next hop has no {outcome.lack.value} for this message", outcome.detail)
+        case LeftOut():
+            text = "the next hop takes no more domains in one session"
         case DestinationDead():
             text = f"not tried, the destination does not answer: {outcome.reason}"
         case Discarded():

@@ -48,6 +48,8 @@ class Delivered:
 
     reply: Reply
     handover: Handover = Handover.WITHOUT_DSN
+    heeds_deliver_by: bool = False
+    """The next hop offers DELIVERBY: it was told the sender's time (RFC 2852)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,11 @@ class Unsuitable:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Not told of: the peer's limits leave the recipient for another session (RFC 9422)."""
+
+
 class LocalKind(Enum):
     """What is wrong on our side."""
 
@@ -218,7 +225,7 @@ class Interrupted:
 
 Outcome = (
     Delivered | Refused | ConnectFailed | TimedOut | Disconnected | ProtocolProblem | LookupProblem | TlsProblem
-    | Unsuitable | LocalProblem | DestinationDead | Discarded | Withheld | Ended | Interrupted
+    | Unsuitable | LeftOut | LocalProblem | DestinationDead | Discarded | Withheld | Ended | Interrupted
 )  # fmt: skip
 
 
@@ -235,6 +242,8 @@ def stage_of(outcome: Outcome) -> Stage:
             return Stage.DNS
         case TlsProblem():
             return Stage.STARTTLS
+        case LeftOut():
+            return Stage.RCPT
         case Unsuitable():
             return Stage.EHLO
         case LocalProblem() | Discarded() | Withheld() | Ended() | Interrupted():

@@ -30,6 +30,14 @@ class Family(Enum):
     IPV6 = "ipv6"
 
 
+class EightBit(Enum):
+    """What becomes of 8-bit content for a next hop without 8BITMIME (RFC 6152)."""
+
+    SEND = "send"
+    """It goes as it is."""
+    BOUNCE = "bounce"
+
+
 class KeepConversations(Enum):
     """Which attempts keep their dialogue for `queue show`."""
 
@@ -161,6 +169,7 @@ class DeliverySettings:
     source_ipv6: str = ""
     port: int = 25
     """For Mx targets."""
+    eight_bit: EightBit = EightBit.SEND
     keep_conversations: KeepConversations = KeepConversations.FAILURES
     timeouts: Timeouts = field(default_factory=Timeouts)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from postreeve.mail.envelope import Envelope, EnvelopeRecipient, Notify
+from postreeve.mail.envelope import DeliverBy, Envelope, EnvelopeRecipient, Notify
 from postreeve.queue.outcome import Handover
 
 
@@ -49,6 +49,8 @@ class RecipientReport:
     retry_until: float | None = None
     """DELAYED only: when we shall give up."""
     log_id: str = ""
+    is_asked_by_deliver_by: bool = False
+    """DELIVERBY wants this report (RFC 2852, section 4.2): whoever did not say NOTIFY=NEVER gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +68,27 @@ class DsnSettings:
 _DEFAULT_NOTIFY: Final = frozenset((Notify.FAILURE, Notify.DELAY))
 
 
-def is_wanted(envelope: Envelope, recipient: EnvelopeRecipient, action: DsnAction) -> bool:
-    """True when the sender is to hear of `action` (RFC 3461, sections 4.1 and 5.2); never for the null reverse-path."""
+def is_wanted(envelope: Envelope, report: RecipientReport) -> bool:
+    """True when the sender is to hear of it (RFC 3461, sections 4.1 and 5.2); never for the null reverse-path."""
     if envelope.reverse_path is None:
         return False
-    notify = recipient.parameters.notify
-    return action.asked_for_by in (_DEFAULT_NOTIFY if notify is None else notify)
+    notify = report.recipient.parameters.notify
+    if report.is_asked_by_deliver_by:
+        return notify is None or Notify.NEVER not in notify
+    return report.action.asked_for_by in (_DEFAULT_NOTIFY if notify is None else notify)
 
 
 def recipients_to_report(envelope: Envelope, reports: Sequence[RecipientReport]) -> tuple[RecipientReport, ...]:
     """Those of `reports` that one DSN to the sender is to carry; empty: no DSN."""
-    return tuple(report for report in reports if is_wanted(envelope, report.recipient, report.action))
+    return tuple(report for report in reports if is_wanted(envelope, report))
+
+
+def wants_relay_report(deliver_by: DeliverBy | None, handover: Handover, heeds_deliver_by: bool) -> bool:
+    """True when DELIVERBY wants a relay reported (RFC 2852, section 4.2): every one with the trace modifier, and any to
+    a server without DELIVERBY, which cannot be told of the time. Into a mailbox is no relay."""
+    if deliver_by is None or handover is Handover.FINAL:
+        return False
+    return deliver_by.trace or not heeds_deliver_by
 
 
 def success_action(handover: Handover) -> DsnAction | None:

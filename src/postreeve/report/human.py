@@ -26,7 +26,7 @@ _OPENINGS: Final = {
     ),
     DsnAction.DELIVERED: "As you asked to be told: your message was delivered to:",
     DsnAction.RELAYED: (
-        "As you asked to be told: your message was passed on, to servers that will not tell more, for:"
+        "As you asked to be told: your message was passed on, to servers that may not tell more, for:"
     ),
     DsnAction.EXPANDED: "As you asked to be told: your message was sent on to the members of:",
 }

@@ -34,6 +34,8 @@ class Capabilities:
     """RCPTMAX (RFC 9422)."""
     max_messages: int | None = None
     """MAILMAX (RFC 9422)."""
+    max_domains: int | None = None
+    """RCPTDOMAINMAX (RFC 9422): different domains of recipients in one session."""
 
 
 _FLAGS: Final = {
@@ -58,7 +60,7 @@ def parse_capabilities(lines: Iterable[bytes]) -> Capabilities:
     """
     flags: dict[str, bool] = {}
     mechanisms: set[str] = set()
-    size_limit = max_recipients = max_messages = None
+    size_limit = max_recipients = max_messages = max_domains = None
     for line in lines:
         keyword, *parameters = line.upper().split() or [b""]
         if keyword in _FLAGS:
@@ -74,12 +76,14 @@ def parse_capabilities(lines: Iterable[bytes]) -> Capabilities:
             limits = dict(one.split(b"=", 1) for one in parameters[:32] if b"=" in one)
             max_recipients = _number(limits.get(b"RCPTMAX", b""), 6)
             max_messages = _number(limits.get(b"MAILMAX", b""), 6)
+            max_domains = _number(limits.get(b"RCPTDOMAINMAX", b""), 6)
     return Capabilities(
         **flags,
         size_limit=size_limit,
         auth=frozenset(mechanisms),
         max_recipients=max_recipients,
         max_messages=max_messages,
+        max_domains=max_domains,
     )
 
 

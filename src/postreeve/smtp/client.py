@@ -123,7 +123,13 @@ class ClientProtocol:
         if lack is not None:
             self.results = [lack] * len(transaction.recipients)
             return Finished()
-        made = MailTransaction(transaction, offered, is_lmtp=settings.is_lmtp, needs_reset=self._needs_reset)
+        made = MailTransaction(
+            transaction,
+            offered,
+            is_lmtp=settings.is_lmtp,
+            needs_reset=self._needs_reset,
+            is_authenticated=bool(settings.username),  # or we would not be ready
+        )
         self.results = made.results
         if made.is_void:
             return Finished()

@@ -39,6 +39,8 @@ class Transaction:
     """REQUIRETLS (RFC 8689)."""
     hold_for_seconds: int | None = None
     """HOLDFOR (RFC 4865), for a message that we submit; what a queue held itself goes on without."""
+    submitter: str = ""
+    """AUTH (RFC 4954, section 5): an address, "<>" for nobody known, "" to say nothing."""
 
 
 class Shortcoming(Enum):
@@ -56,7 +58,7 @@ def shortcoming(transaction: Transaction, offered: Capabilities, *, eight_bit_an
     """Why the server cannot take this message from anybody, or None.
 
     Departs from RFC 6152, section 3, with `eight_bit_anyway`: 8-bit content is sent as it is to servers that do not
-    offer 8BITMIME, as most senders do; the few that lack it pass all octets on, and conversion would break signatures.
+    offer 8BITMIME. The few that lack it pass all octets on, and conversion would break signatures; see docs/decisions.
     """
     sender = transaction.reverse_path
     if not offered.smtputf8 and (transaction.has_utf8_header or (sender is not None and not sender.is_ascii)):
@@ -76,8 +78,11 @@ def shortcoming(transaction: Transaction, offered: Capabilities, *, eight_bit_an
     return None
 
 
-def mail_command(transaction: Transaction, offered: Capabilities) -> bytes:
-    """MAIL FROM (RFC 5321, section 4.1.1.2) with its line end."""
+def mail_command(transaction: Transaction, offered: Capabilities, *, is_authenticated: bool = False) -> bytes:
+    """MAIL FROM (RFC 5321, section 4.1.1.2) with its line end.
+
+    Who submitted the message (RFC 4954, section 5) is told to servers that we have authenticated to, and to no others.
+    """
     sender = transaction.reverse_path
     line = f"MAIL FROM:<{'' if sender is None else sender}>"
     if offered.size:
@@ -94,6 +99,8 @@ def mail_command(transaction: Transaction, offered: Capabilities) -> bytes:
         line += " REQUIRETLS"
     if offered.future_release and transaction.hold_for_seconds is not None:
         line += f" HOLDFOR={transaction.hold_for_seconds}"
+    if is_authenticated and transaction.submitter and offered.auth:
+        line += f" AUTH={transaction.submitter if transaction.submitter == '<>' else xtext(transaction.submitter)}"
     if transaction.parameters is not NO_MAIL_PARAMETERS:
         line += _mail_parameters(transaction, offered)
     return f"{line}\r\n".encode("utf-8", "replace")

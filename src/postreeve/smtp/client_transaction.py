@@ -34,7 +34,15 @@ class MailTransaction:
         "_offset", "_places", "_stuffer", "needs_reset", "output", "results", "stage", "stays_in_step",
     )  # fmt: skip
 
-    def __init__(self, transaction: Transaction, offered: Capabilities, *, is_lmtp: bool, needs_reset: bool) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        offered: Capabilities,
+        *,
+        is_lmtp: bool,
+        needs_reset: bool,
+        is_authenticated: bool = False,
+    ) -> None:
         """`needs_reset`: the one before ended in the middle, and RSET goes ahead of this one."""
         self.output: list[bytes] = []
         self.results: list[RecipientResult] = [None] * len(transaction.recipients)
@@ -55,7 +63,7 @@ class MailTransaction:
         self._stuffer = Stuffer()
         if self._places:
             recipients = transaction.recipients
-            self._commands.append(mail_command(transaction, offered))
+            self._commands.append(mail_command(transaction, offered, is_authenticated=is_authenticated))
             self._commands += [recipient_command(recipients[place], offered) for place in self._places]
             if not self._is_binary:
                 self._commands.append(b"DATA\r\n")

@@ -29,6 +29,7 @@ TLS_ACTIVE: Final = Reply(503, "5.5.1", "TLS is active already")
 AUTHENTICATED: Final = Reply(503, "5.5.1", "you are authenticated already")
 NOT_IMPLEMENTED: Final = Reply(502, "5.5.1", "command not implemented")
 BAD_PARAMETERS: Final = Reply(501, "5.5.4", "malformed parameter")
+TOO_LATE: Final = Reply(501, "5.5.4", "BY ends before the message is to be released")
 TWICE: Final = Reply(501, "5.5.4", "parameter given twice")
 
 _CLOSED_WITHOUT_TLS: Final = (
@@ -82,7 +83,13 @@ def ehlo_lines(offered: Offer, settings: ServerSettings, now: float) -> bytes:
 def parse_mail_parameters(offered: Offer, text: str, terms: Terms) -> MailParameters | Reply:
     """What follows MAIL's path, or the reply that refuses it."""
     fields = _fields(offered.mail, text, terms)
-    return fields if isinstance(fields, Reply) else MailParameters(**fields)
+    if isinstance(fields, Reply):
+        return fields
+    parameters = MailParameters(**fields)
+    hold_until, deliver_by = parameters.hold_until, parameters.deliver_by
+    if hold_until is None or deliver_by is None or not deliver_by.must_return or hold_until < deliver_by.deadline:
+        return parameters
+    return TOO_LATE
 
 
 def parse_recipient_parameters(offered: Offer, text: str, terms: Terms) -> RecipientParameters | Reply:

@@ -35,6 +35,7 @@ INJECTED: Final = Reply(554, "5.5.1", "nothing may follow STARTTLS before the TL
 NO_DATA_FOR_BINARY: Final = Reply(503, "5.5.1", "BINARYMIME needs BDAT")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients")
 TOO_MANY_MESSAGES: Final = Reply(421, "4.7.0", "too many messages in one connection: connect again")
+BAD_AUTH: Final = Reply(501, "5.5.4", "syntax: AUTH mechanism")
 NO_MECHANISM: Final = Reply(504, "5.5.4", "unknown authentication mechanism")
 
 # Looking up a member of an Enum costs more than all else that these settlements do.
@@ -140,6 +141,8 @@ def _settle_starttls(talk: Conversation, reply: Reply) -> None:
 
 def _auth(talk: Conversation, argument: str) -> Event | None:
     """RFC 4954, section 4: "AUTH" SP mechanism [SP initial-response]; "=" is an empty initial response."""
+    if not argument:
+        return talk.refuse(Verb.AUTH, BAD_AUTH)
     mechanism, _, initial = argument.partition(" ")
     talk.mechanism = mechanism.upper() if mechanism.isascii() else ""
     talk.exchange = sasl.begin(talk.mechanism)
