@@ -31,7 +31,7 @@ class Broken(PostreeveError):
 class Channel:
     """One connected, non-blocking socket. Only one coroutine at a time may use it."""
 
-    __slots__ = ("_deadline", "_incoming", "_loop", "_octets", "_outgoing", "_socket", "tls")
+    __slots__ = ("_deadline", "_ending", "_incoming", "_loop", "_octets", "_outgoing", "_socket", "tls")
 
     def __init__(self, connected: socket.socket, seconds: float) -> None:
         """Every wait ends after `seconds` from now at the latest."""
@@ -40,6 +40,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + seconds
         self._octets = 0
+        self._ending: Ending | None = None  # of the reading side; the kernel tells it only once
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls: ssl.SSLObject | None = None
@@ -79,15 +80,19 @@ class Channel:
 
     async def read_clear(self, until: float) -> bytes:
         """The next octets as they are on the wire. Raises Broken."""
+        if self._ending is not None:
+            raise Broken(self._ending)
         try:
             async with asyncio.timeout_at(until):
                 data = await self._loop.sock_recv(self._socket, _READ_OCTETS)
         except TimeoutError:
             raise Broken(Ending.TIMED_OUT) from None
         except OSError as problem:
-            raise Broken(_ending_of(problem)) from None
+            self._ending = _ending_of(problem)
+            raise Broken(self._ending) from None
         if not data:
-            raise Broken(Ending.CLOSED)
+            self._ending = Ending.CLOSED
+            raise Broken(self._ending)
         self._octets += len(data)
         if self._octets > MAX_OCTETS:
             raise Broken(Ending.NOT_SMTP)
@@ -105,8 +110,13 @@ class Channel:
             return b""
         try:
             data = self._socket.recv(_READ_OCTETS)
-        except OSError:
+        except BlockingIOError:
             return b""
+        except OSError as problem:
+            self._ending = _ending_of(problem)
+            return b""
+        if not data:
+            self._ending = Ending.CLOSED
         self._octets += len(data)
         return data
 

@@ -66,9 +66,9 @@ class Talk:
                 data = await self._channel.read(settle or until)
             except Broken as broken:
                 heard = self._last_words(broken)
-                if heard is None or settle:
+                if heard is None or not heard.code:
                     self._record("", heard or Heard(0, ()), began)
-                    raise Over(Ending.NOT_SMTP, Stage.BANNER) if settle else broken  # noqa: B904
+                    raise (Over(Ending.NOT_SMTP, Stage.BANNER) if settle else broken) from None
                 return self._judge(heard, "", began)
             self.first = (self.first + data)[:MAX_HEARD_OCTETS]
             self._ear.feed(data)
