@@ -104,6 +104,7 @@ docs: venv
 	$(BIN)/python tools/reference.py
 	$(BIN)/python tools/port_data.py
 	$(BIN)/python tools/states.py
+	$(BIN)/python tools/knowledge.py
 
 # The lock files name no index, link or host: pip finds the files wherever this machine is set up to look, and the hashes
 # decide whether they are the right ones.
