@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.lab.faulty import root
 from tests.lab.network import Internet, NoNamespaces
 
 
@@ -24,3 +26,8 @@ def internet(joined: Internet) -> Iterator[Internet]:
     yield joined
     for name in (joined.here, joined.router, joined.server):
         joined.do(name, "nft", "flush", "ruleset")
+
+
+@pytest.fixture(scope="module")
+def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return root().write(tmp_path_factory.mktemp("ca") / "root.pem")

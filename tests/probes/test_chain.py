@@ -83,10 +83,6 @@ def test_authorities_refuse_a_file_without_certificates(tmp_path: Path) -> None:
 # With OpenSSL as the witness
 
 
-@pytest.fixture
-def ca_file(tmp_path: Path) -> Path:
-    return root().write(tmp_path / "root.pem")
-
 
 @pytest.fixture
 def openssl(peer: Callable[[str], Path]) -> Path:
