@@ -20,7 +20,7 @@ from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode,
 from postreeve.clientconfig.text import Entry, Scalar, Source
 
 _SERVICE: Final = re.compile(r"(?P<name>\S+)[ \t]+inet(?:[ \t]+\S+){5}[ \t]+smtpd(?=\s|$)")
-_OPTION: Final = re.compile(r"-o[ \t]*\s*(?:\{\s*(\w+)\s*=\s*([^{}]*?)\s*\}|(\w+)=(\S*)|(\w+)(?=\s+=))")
+_OPTION: Final = re.compile(r"-o[ \t]*\s*(?:\{\s*(\w+)\s*=\s*([^{}]*?)\s*\}|(\w+)=(\S+)|(\w+)([ \t]+=[ \t]*|=[ \t]+))")
 _LEVELS: Final = {"none": TlsMode.PLAIN, "may": TlsMode.OPPORTUNISTIC, "encrypt": TlsMode.STARTTLS}
 _PORTS: Final = frozenset({25, 465, 587, 2525, 2587, 2465})
 
@@ -44,8 +44,8 @@ def _entries(source: Source, line: LogicalLine, service: re.Match[str]) -> Itera
         if _is_commented(source, match.start()):
             continue
         if match[5] is not None:
-            span = source.span(match.start(5), match.end(5))
-            yield Entry(f"broken.{match[5]}", Scalar(match[5], span, None), span)
+            span = source.span(match.start(5), match.end(6))
+            yield Entry(f"broken.{match[5]}", Scalar(match[0], span, span), span)
             continue
         group = 1 if match[1] is not None else 3
         span = source.span(match.start(group + 1), match.end(group + 1))
@@ -63,7 +63,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
     if port is None or port not in _PORTS:
         return None
     contradictions = [
-        f"white space around = behind -o {entry.scalar.value}, which Postfix does not take"
+        f"white space around = behind -o {entry.key.removeprefix('broken.')}, which Postfix does not take"
         for entry in group.entries
         if entry.key.startswith("broken.")
     ]
@@ -76,12 +76,14 @@ def _settle(group: Group) -> SubmissionSettings | None:
         contradictions.append(f"nobody can log in on port {port}: smtpd_sasl_auth_enable is no")
     if is_authenticating and group.says("smtpd_tls_security_level") == "none":
         contradictions.append("smtpd_sasl_auth_enable is yes, but there is no TLS to log in under")
+    if port == 25 and not contradictions:
+        return None
     place = group.last["service"]
     return settings_of(
         group,
-        port=group.value(place, port),
+        port=None if port == 25 else group.value(place, port),
         mode=_mode(group, port),
-        extra=tuple(group.value(entry, str(entry.scalar.value)) for entry in group.entries if entry.key != "service"),
+        extra=tuple(group.value(entry, str(entry.scalar.value)) for entry in group.entries if "." not in entry.key),
         contradictions=tuple(contradictions),
     )
 
@@ -134,7 +136,8 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
         changes["smtpd_sasl_auth_enable"] = "yes"
     if port == 25 and group.is_yes("smtpd_tls_wrappermode"):
         changes["smtpd_tls_wrappermode"] = "no"
-    return None if any(entry.key.startswith("broken.") for entry in group.entries) else changes
+    broken = [entry.key for entry in group.entries if entry.key.startswith("broken.")]
+    return changes | {key: f"{key.removeprefix('broken.')}=" for key in broken}
 
 
 def _show(server: Server) -> str:

@@ -54,7 +54,8 @@ def _setting_end(text: str, start: int, comments: str) -> int:
     quote = text[start : start + 1]
     if quote and quote in "\"'":
         closing = text.find(quote, start + 1)
-        if closing > 0:
+        # `"Forge" <forge@example.com>` is no quoted value: something that is no comment follows the quote.
+        if closing > 0 and text[closing + 1 :].lstrip()[:1] != "<":
             return closing + 1
     end = len(text)
     for comment in comments:
