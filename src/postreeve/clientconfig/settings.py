@@ -119,11 +119,20 @@ class Server:
 class Kind(Protocol):
     """One kind of settings file. All methods are total: any text, whatever it is, gives a result."""
 
-    name: str
-    """The word of `postreeve snippet NAME`."""
-    title: str
-    modes: frozenset[TlsMode]
-    """The modes that this library can do."""
+    @property
+    def name(self) -> str:
+        """The word of `postreeve snippet NAME`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def modes(self) -> frozenset[TlsMode]:
+        """The modes that this library can do."""
+        ...
 
     def recognises(self, file: str, text: str) -> bool:
         """True when this file is of this kind and has mail settings in it. `file` is a path as text."""

@@ -8,9 +8,40 @@ from __future__ import annotations
 
 from typing import Final
 
+from postreeve.clientconfig.kind.dotnet import APPSETTINGS, WEB_CONFIG
+from postreeve.clientconfig.kind.env import DJANGO_ENV, ENV, LARAVEL_ENV
+from postreeve.clientconfig.kind.go import GO
+from postreeve.clientconfig.kind.laravel import LARAVEL_CONFIG
+from postreeve.clientconfig.kind.manifest import COMPOSE, KUBERNETES
+from postreeve.clientconfig.kind.nodemailer import NODEMAILER
+from postreeve.clientconfig.kind.phpmailer import PHPMAILER
+from postreeve.clientconfig.kind.python import DJANGO_SETTINGS, FASTAPI_MAIL, FLASK_MAIL
+from postreeve.clientconfig.kind.rails import RAILS
+from postreeve.clientconfig.kind.spring import SPRING
+from postreeve.clientconfig.kind.symfony import SYMFONY
+from postreeve.clientconfig.kind.wordpress import WORDPRESS
 from postreeve.clientconfig.settings import Kind, SubmissionSettings
 
-KINDS: Final[tuple[Kind, ...]] = ()
+KINDS: Final[tuple[Kind, ...]] = (
+    DJANGO_SETTINGS,
+    FLASK_MAIL,
+    FASTAPI_MAIL,
+    RAILS,
+    NODEMAILER,
+    SYMFONY,
+    LARAVEL_CONFIG,
+    LARAVEL_ENV,
+    DJANGO_ENV,
+    SPRING,
+    PHPMAILER,
+    WORDPRESS,
+    GO,
+    APPSETTINGS,
+    WEB_CONFIG,
+    COMPOSE,
+    KUBERNETES,
+    ENV,
+)
 
 
 def recognise(file: str, text: str) -> tuple[Kind, ...]:

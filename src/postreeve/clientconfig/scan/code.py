@@ -45,7 +45,9 @@ _LOOKUPS: Final = frozenset(
 _TABLES: Final = frozenset(("ENV", "$_ENV", "$_SERVER", "process.env", "import.meta.env", "os.environ"))
 _VARIABLES: Final = ("process.env.", "import.meta.env.", "Deno.env.")
 _CASTS: Final = frozenset(["int", "integer", "bool", "boolean", "string", "float", "array", "object"])
-_DECLARES: Final = frozenset(("const", "let", "var", "using", "final"))
+_DECLARES: Final = frozenset(
+    ("const", "let", "var", "using", "final", "return", "if", "else", "defer", "go", "yield", "throw", "echo", "try")
+)
 _ALTERNATIVES: Final = frozenset(("||", "??", "?:", "or", ":"))
 _INTERPOLATED: Final = {
     Language.JAVASCRIPT: re.compile(r"\$\{"),
