@@ -16,6 +16,7 @@ from postreeve.app.configuration import Installation, tls_settings
 from postreeve.app.control import Answer, ControlServer, ask_all, socket_path
 from postreeve.app.delivery import Delivery
 from postreeve.app.disk import find_shortage
+from postreeve.app.selfcheck import SelfCheck
 from postreeve.app.startup import StartupError
 from postreeve.config.assemble import listener_settings, policy_settings
 from postreeve.inbound.counter import SharedCounters
@@ -66,6 +67,7 @@ class Parts:
         self._certificates: Certificates | None = None
         self._control: ControlServer | None = None
         self._endpoint: MetricsServer | None = None
+        self._self_check: SelfCheck | None = None
         # One for good: what it said last must not be forgotten by a reload.
         self._room = RoomGuard(self._find_shortage, time.monotonic, tell)
         self._started_at = time.time()
@@ -89,6 +91,9 @@ class Parts:
         await self._show_metrics(None)
         await self._listen(sockets)
         self._tasks = [asyncio.create_task(self._certificates.watch()), asyncio.create_task(self._accounts.watch())]
+        if self._index == 0:
+            self._self_check = SelfCheck(installation, self._stores[0], self._delivery.route, self._tell)
+            self._self_check.start()
 
     async def _open_stores(self) -> None:
         """Our queue file, which must open, and orphans, which are reported when they do not."""
@@ -116,6 +121,8 @@ class Parts:
         await self._delivery.reload(installation)
         await self._show_metrics(before)
         await self._listen(sockets)
+        if self._self_check is not None:
+            self._self_check.reload(installation)
         return ""
 
     def stop_accepting(self) -> None:
@@ -127,6 +134,8 @@ class Parts:
         """Finish the messages in hand, then close everything; takes `seconds` and a little more at most."""
         for task in self._tasks:
             task.cancel()
+        if self._self_check is not None:
+            self._self_check.stop()
         if self._control is not None:
             await self._control.close()
         if self._endpoint is not None:

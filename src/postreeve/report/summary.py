@@ -69,9 +69,8 @@ def _tell(item: Item, *, is_short: bool) -> list[str]:
     lines = [f"  {item.level}: {item.title}{about}"]
     if not is_short:
         lines += [f"      {line}" for line in item.because]
-        lines += [
-            f"      {'fix: ' if number == 0 else '     '}{line}" for number, line in enumerate(item.fix.split("\n"))
-        ]
+        first, *more = item.fix.split("\n")
+        lines += [f"      fix: {first}", *(f"           {line}" for line in more)]
     return lines
 
 

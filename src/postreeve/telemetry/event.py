@@ -274,6 +274,25 @@ class CertificateLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingAppeared:
+    """The self-check found something that was not there before; `level` is error, warning or note."""
+
+    check: str
+    level: str
+    subject: str
+    because: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindingGone:
+    """What the self-check had found is no longer so."""
+
+    check: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStarted:
     """Ready: all listeners accept."""
 
@@ -319,7 +338,8 @@ TelemetryEvent = (
     | AuthenticationFailed | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted
     | MessageRefused | RecipientDelivered | RecipientDeferred | RecipientFailed | MessageSpawned
     | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | AccountsTrouble | StressChanged
-    | ConfigReloaded | CertificateLoaded | ServerStarted | ServerStopping | ServerStopped | WorkerExited
+    | ConfigReloaded | CertificateLoaded | FindingAppeared | FindingGone
+    | ServerStarted | ServerStopping | ServerStopped | WorkerExited
     | InternalError
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ from postreeve.telemetry.event import (
     ConfigReloaded,
     CredentialsMisplaced,
     DestinationChanged,
+    FindingAppeared,
     InternalError,
     Level,
     MessageAccepted,
@@ -103,6 +104,8 @@ def level_of(event: TelemetryEvent) -> Level:
             return Level.INFO if state == "recovered" else Level.ERROR
         case AuthenticationFailed() | CredentialsMisplaced():
             return Level.WARNING
+        case FindingAppeared(level=level):
+            return {"error": Level.ERROR, "warning": Level.WARNING}.get(level, Level.INFO)
         case ConfigReloaded(problem=problem) | CertificateLoaded(problem=problem):
             return Level.ERROR if problem else Level.INFO
         case ServerStopped(killed=killed) if killed:

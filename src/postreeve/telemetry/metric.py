@@ -79,8 +79,8 @@ class Metrics:
             e.TlsEstablished | e.TlsFailed | e.WrongProtocolSeen | e.Authenticated | e.AuthenticationFailed
             | e.CredentialsMisplaced | e.ConnectionRefused | e.DestinationChanged | e.QueueChanged
             | e.RecordQuarantined | e.StoreTrouble | e.AccountsTrouble | e.StressChanged | e.ConfigReloaded
-            | e.CertificateLoaded | e.ServerStarted | e.ServerStopping | e.ServerStopped | e.WorkerExited
-            | e.InternalError
+            | e.CertificateLoaded | e.FindingAppeared | e.FindingGone | e.ServerStarted | e.ServerStopping
+            | e.ServerStopped | e.WorkerExited | e.InternalError
         ),
     ) -> None:  # fmt: skip
         match event:
@@ -117,6 +117,10 @@ class Metrics:
                 self._add(f.CERTIFICATE_LOADS, (_result(event.problem),))
             case e.ServerStarted():
                 self._set(f.BUILD_INFO, (event.version,), 1)
+            case e.FindingAppeared():
+                self._add(f.FINDINGS, (event.check,))
+            case e.FindingGone():
+                self._add(f.FINDINGS_GONE, (event.check,))
             case e.WorkerExited():
                 self._add(f.WORKER_EXITS, ())
             case e.InternalError():
