@@ -8,21 +8,57 @@ from __future__ import annotations
 
 from typing import Final
 
+from postreeve.clientconfig.kind.discourse import DISCOURSE
 from postreeve.clientconfig.kind.dotnet import APPSETTINGS, WEB_CONFIG
 from postreeve.clientconfig.kind.env import DJANGO_ENV, ENV, LARAVEL_ENV
+from postreeve.clientconfig.kind.exim import EXIM
+from postreeve.clientconfig.kind.exim_smarthost import EXIM_SMARTHOST
+from postreeve.clientconfig.kind.ghost import GHOST
+from postreeve.clientconfig.kind.gitea import GITEA
+from postreeve.clientconfig.kind.gitlab import GITLAB
 from postreeve.clientconfig.kind.go import GO
+from postreeve.clientconfig.kind.grafana import GRAFANA
+from postreeve.clientconfig.kind.keycloak import KEYCLOAK
 from postreeve.clientconfig.kind.laravel import LARAVEL_CONFIG
 from postreeve.clientconfig.kind.manifest import COMPOSE, KUBERNETES
+from postreeve.clientconfig.kind.mastodon import MASTODON
+from postreeve.clientconfig.kind.msmtp import MSMTP
+from postreeve.clientconfig.kind.mutt import MUTT
+from postreeve.clientconfig.kind.nextcloud import NEXTCLOUD
 from postreeve.clientconfig.kind.nodemailer import NODEMAILER
+from postreeve.clientconfig.kind.odoo import ODOO
 from postreeve.clientconfig.kind.phpmailer import PHPMAILER
+from postreeve.clientconfig.kind.postfix import POSTFIX
+from postreeve.clientconfig.kind.postfix_services import POSTFIX_SERVICES
 from postreeve.clientconfig.kind.python import DJANGO_SETTINGS, FASTAPI_MAIL, FLASK_MAIL
 from postreeve.clientconfig.kind.rails import RAILS
+from postreeve.clientconfig.kind.redmine import REDMINE
+from postreeve.clientconfig.kind.sentry import SENTRY
 from postreeve.clientconfig.kind.spring import SPRING
 from postreeve.clientconfig.kind.symfony import SYMFONY
+from postreeve.clientconfig.kind.thunderbird import THUNDERBIRD
 from postreeve.clientconfig.kind.wordpress import WORDPRESS
 from postreeve.clientconfig.settings import Kind, SubmissionSettings
 
 KINDS: Final[tuple[Kind, ...]] = (
+    DISCOURSE,
+    EXIM,
+    EXIM_SMARTHOST,
+    GHOST,
+    GITEA,
+    GITLAB,
+    GRAFANA,
+    KEYCLOAK,
+    MASTODON,
+    MSMTP,
+    MUTT,
+    NEXTCLOUD,
+    ODOO,
+    POSTFIX,
+    POSTFIX_SERVICES,
+    REDMINE,
+    SENTRY,
+    THUNDERBIRD,
     DJANGO_SETTINGS,
     FLASK_MAIL,
     FASTAPI_MAIL,
