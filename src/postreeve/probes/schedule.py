@@ -8,9 +8,10 @@ while it does: three connections are all it ever makes, each decided by the one 
     in the clear: silence, or a TLS record          ClientHello first
     in the clear: STARTTLS, but no handshake        the same with old versions and weak ciphers allowed
     in the clear: STARTTLS masked by a middlebox    ask for STARTTLS all the same
-    ClientHello: plain text, or silence             wait for a greeting
+    ClientHello: plain text, silence, hung up       wait for a greeting
     ClientHello: an alert, or another failure       the same with old versions and weak ciphers allowed
-    silence both ways                               wait for a greeting for longer
+    ClientHello: hung up; in the clear: silence     ClientHello with old versions and weak ciphers allowed
+    in the clear: silence; ClientHello: silence     wait for a greeting for longer
     421, a rate limit, a good end, anything else    none
 """
 
@@ -75,7 +76,9 @@ def _after_clear(intent: Intent, talks: Sequence[Conversation]) -> Step | None:
     if talk.protocol == "tls" and not has_tried_tls:
         return Step(Opening.TLS)
     if _is_silent(talk):
-        return Step(Opening.TLS) if not has_tried_tls else None
+        if not has_tried_tls:
+            return Step(Opening.TLS)
+        return Step(Opening.TLS, is_lenient=True) if _is_hung_up(talks[0]) else None
     if talk.tls is not None and not talk.tls.version and talk.ending is not Ending.QUIT:
         return Step(Opening.CLEAR, StartTls.IF_OFFERED, is_lenient=True)
     if intent is not Intent.PLAIN and talk.tls is None and is_masked(talk):
@@ -90,7 +93,8 @@ def _after_tls(intent: Intent, talks: Sequence[Conversation]) -> Step | None:
     if talk.tls.alert:
         return Step(Opening.TLS, is_lenient=True)
     if not has_tried_clear:
-        if talk.heard or talk.tls.heard or talk.ending in (Ending.TIMED_OUT, Ending.NOT_SMTP):
+        is_text = bool(talk.heard or talk.tls.heard) or talk.ending in (Ending.TIMED_OUT, Ending.NOT_SMTP)
+        if is_text or _is_hung_up(talk):
             return Step(Opening.CLEAR, _starttls(intent))
         return Step(Opening.TLS, is_lenient=True)
     return Step(Opening.CLEAR, _starttls(intent), is_patient=True)
@@ -99,6 +103,12 @@ def _after_tls(intent: Intent, talks: Sequence[Conversation]) -> Step | None:
 def _is_silent(talk: Conversation) -> bool:
     """Nothing came at all: the server waits for us to begin, is slow, or is no server."""
     return not talk.heard and talk.ending is Ending.TIMED_OUT and not any(said.code for said in talk.said)
+
+
+def _is_hung_up(talk: Conversation) -> bool:
+    """The server hung up on our ClientHello without a word: as old ones do, or those that hang up on everybody."""
+    has_ended = talk.ending in (Ending.CLOSED, Ending.RESET) or (talk.tls is not None and "EOF" in talk.tls.error)
+    return talk.opening is Opening.TLS and has_ended
 
 
 def _starttls(intent: Intent) -> StartTls:
