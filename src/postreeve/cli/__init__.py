@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from postreeve import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import typer
 
 # One line per command: the module that holds it, and a function (one command) or a typer.Typer (a group) in it.
@@ -23,7 +25,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "send": ("postreeve.cli.send", "send"),
     "status": ("postreeve.cli.status", "status"),
     "probe": ("postreeve.cli.probe", "probe"),
+    "ports": ("postreeve.cli.ports", "ports"),
     "doctor": ("postreeve.cli.doctor", "doctor"),
+    "explain": ("postreeve.cli.explain", "explain"),
     "probe-server": ("postreeve.cli.probe_server", "probe_server"),
 }
 
@@ -40,6 +44,13 @@ def main() -> int:
 
         sys.stdout.write(f"postreeve {__version__}\ncore: {describe_core()}\nPython {sys.version.split()[0]}\n")
         return 0
+    if arguments[:1] == ["explain"]:
+        # People pipe error texts into it; the command-line library would take most of the time.
+        from postreeve.cli.explain_answer import quickly
+
+        code = _guard(lambda: quickly(arguments[1:]))
+        if code is not None:
+            return code
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     chosen = [command] if command in COMMANDS else list(COMMANDS)
     return _run(_program(chosen), arguments)
@@ -82,10 +93,15 @@ def _program(names: list[str]) -> typer.Typer:
 
 
 def _run(program: typer.Typer, arguments: list[str]) -> int:
+    return _guard(lambda: program(args=arguments, prog_name="postreeve")) or 0
+
+
+def _guard(act: Callable[[], int | None]) -> int | None:
+    """What `act` returns, or the exit code for how it failed, with one line that says so."""
     from postreeve.mail.error import PostreeveError
 
     try:
-        program(args=arguments, prog_name="postreeve")
+        return act()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except PostreeveError as problem:
@@ -100,4 +116,3 @@ def _run(program: typer.Typer, arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0

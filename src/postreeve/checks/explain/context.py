@@ -36,6 +36,11 @@ _PORTS: Final = re.compile(
     re.IGNORECASE,
 )
 _SUBMISSION: Final = re.compile(r"(?:smtps?|ssl|tls)://(?:[^\s@/]+@)?(?P<host>[\w.-]+)(?::(?P<port>\d+))?")
+_NAMED: Final = re.compile(
+    r"(?<![\w.@/-])(?P<host>(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}|localhost)"
+    r"(?:\[[0-9a-f.:]+\])?(?:[:,] ?|['\"], *port: ?| port )(?P<port>25|465|587|2525|2587|2465|1025)\b(?!\.\d)",
+    re.IGNORECASE,
+)
 _IPV6: Final = re.compile(r"(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::?[0-9a-f]{1,4})?(?=[\]\s:,)]|$)", re.IGNORECASE)
 _IPV4: Final = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
 _IMPLICIT: Final = re.compile(
@@ -92,7 +97,7 @@ class Context:
 def read_context(text: str, known: dict[str, str]) -> Context:
     """`known` is what the matched pattern caught: it counts more than what stands elsewhere."""
     lower = text.lower()
-    url = _SUBMISSION.search(text)
+    url = _SUBMISSION.search(text) or _only_named(text)
     host = known.get("host", "") or (url["host"] if url else "")
     port = _number(known.get("port", "")) or (_number(url["port"] or "") if url else 0) or _only_port(text)
     address = known.get("address", "").strip("[]") or (host if is_address(host) else "") or _only_address(text)
@@ -106,6 +111,11 @@ def is_address(text: str) -> bool:
     """An IP address, brackets allowed."""
     bare = text.strip("[]")
     return bool(_IPV4.fullmatch(bare)) or (bare.count(":") >= 2 and bool(re.fullmatch(r"[0-9a-fA-F:.%\w]+", bare)))
+
+
+def _only_named(text: str) -> re.Match[str] | None:
+    found = {one["host"].lower(): one for one in _NAMED.finditer(text)}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _only_port(text: str) -> int:
