@@ -13,31 +13,17 @@ from postreeve.checks.judge.verdicts import found
 from postreeve.checks.judge.wording import ended, quoted, shaken, told
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence, Verdict
+from postreeve.ports.sniff import WORDS
 
 SLOW_SECONDS: Final = 5.0
 """Many libraries and monitors give up after five seconds; RFC 5321, section 4.5.3.2.1, asks for five minutes."""
-FOREIGN: Final = {
-    "imap": "IMAP",
-    "pop3": "POP3",
-    "http": "HTTP",
-    "ssh": "SSH",
-    "ftp": "FTP",
-    "sieve": "ManageSieve",
-    "lmtp": "LMTP",
-    "mysql": "MySQL",
-    "nntp": "NNTP",
-    "vnc": "VNC",
-    "rtsp": "RTSP",
-    "xmpp": "XMPP",
-    "telnet": "telnet",
-}
-"""Words for what `Conversation.protocol` may say."""
+FOREIGN: Final = {key: words for key, words in WORDS.items() if key not in ("smtp", "tls", "tls-alert")}
+"""What `Conversation.protocol` may say that is not ours."""
 
 
 def judge_banner(case: Case) -> Iterator[Verdict]:
     """Nothing when the server greeted as SMTP does in the mode that the client means to use."""
-    clear = case.opened(Opening.CLEAR)
-    foreign = next((one for one in clear if one.protocol not in ("", "smtp", "tls") and not _greeting(one)), None)
+    foreign = next((one for one in case.conversations if one.protocol in FOREIGN and not _is_smtp(one)), None)
     if foreign is not None:
         yield _foreign(case, foreign)
         return
@@ -69,8 +55,10 @@ def judge_pace(case: Case) -> Iterator[Verdict]:
 
 
 def _foreign(case: Case, talk: Conversation) -> Verdict:
-    name = FOREIGN.get(talk.protocol, talk.protocol.upper())
-    line = f"the port speaks {name}: its first octets are {quoted(talk.heard)}"
+    name = FOREIGN[talk.protocol]
+    heard = talk.heard or (talk.tls.heard if talk.tls is not None else "")
+    inside = " inside TLS" if talk.tls is not None and talk.tls.version else ""
+    line = f"the port speaks {name}{inside}: its first octets are {quoted(heard)}"
     return found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol=name)
 
 
@@ -81,7 +69,7 @@ def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
             wait = ended(talk)
             yield found(case, "plain-to-tls", Confidence.HIGH, Stage.BANNER, wait, shaken(implicit.tls))
         return
-    if talk.protocol == "tls" or talk.heard.startswith(("\\x15\\x03", "\x15\x03")):
+    if talk.protocol in ("tls", "tls-alert"):
         line = f"in the clear it answers with a TLS record: {quoted(talk.heard)}"
         yield found(case, "plain-to-tls", Confidence.HIGH, Stage.BANNER, line)
         return
@@ -129,6 +117,12 @@ def _refused(case: Case, talk: Conversation, greeting: Said) -> Verdict:
         return found(case, "banner-421", Confidence.MEDIUM, Stage.BANNER, told(greeting))
     line = f"a greeting must begin with 220 (RFC 5321, section 4.2), this one is {quoted(text)}"
     return found(case, "reply-malformed", Confidence.HIGH, Stage.BANNER, line, ended(talk))
+
+
+def _is_smtp(talk: Conversation) -> bool:
+    """True when it said or took something that only SMTP has."""
+    hello = talk.reply(Stage.EHLO)
+    return hello is not None and 200 <= hello.code < 300
 
 
 def _greeting(talk: Conversation) -> Said | None:

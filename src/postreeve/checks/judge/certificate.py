@@ -17,9 +17,8 @@ NOT_YET, EXPIRED, SELF_SIGNED, ROOT_IN_CHAIN = 9, 10, 18, 19
 _NO_ISSUER: Final = frozenset({2, 20, 21, 27})
 _REVOKED, _PURPOSE, _NAME, _ADDRESS = 23, 26, 62, 64
 _WEAK: Final = frozenset({66, 67, 68})
-_INVALID_CA: Final = frozenset({24, 79})
 _KNOWN: Final = frozenset({NOT_YET, EXPIRED, SELF_SIGNED, ROOT_IN_CHAIN, _REVOKED, _PURPOSE, _NAME, _ADDRESS}) | (
-    _NO_ISSUER | _WEAK | _INVALID_CA
+    _NO_ISSUER | _WEAK
 )
 INTERCEPTORS: Final = (
     "avast", "avg", "kaspersky", "eset", "bitdefender", "zscaler", "fortinet", "fortigate", "sophos", "mail shield",
@@ -54,14 +53,17 @@ def certificate_faults(case: Case) -> Iterator[Verdict]:
         line = f"its authority says by OCSP that it is revoked{stapled}"
         yield found(case, "cert-revoked", Confidence.HIGH, Stage.CERT, shown(leaf), line)
     yield from _names(case, tls, leaf, codes)
-    if _PURPOSE in codes or (leaf.usages and not {"serverAuth", "anyExtendedKeyUsage"} & set(leaf.usages)):
+    if any(one.code == _PURPOSE and not one.depth for one in tls.troubles) or (
+        leaf.usages and not {"serverAuth", "anyExtendedKeyUsage"} & set(leaf.usages)
+    ):
         line = f"its extended key usage is {', '.join(leaf.usages) or 'not for servers'}, without serverAuth"
         yield found(case, "cert-purpose", Confidence.HIGH, Stage.CERT, shown(leaf), line)
     weak = weaknesses(tls)
     if codes & _WEAK or weak:
-        yield found(case, "cert-weak", Confidence.HIGH, Stage.CERT, shown(leaf), *weak)
+        told = [f"depth {one.depth}: {one.text}" for one in tls.troubles if one.code in _WEAK]
+        yield found(case, "cert-weak", Confidence.HIGH, Stage.CERT, shown(leaf), *weak, *told)
     for trouble in tls.troubles:
-        if trouble.code not in _KNOWN:
+        if trouble.code not in _KNOWN or (trouble.code == _PURPOSE and trouble.depth):
             line = f"verification at depth {trouble.depth} says {trouble.text} (code {trouble.code})"
             yield found(case, "cert-untrusted", Confidence.HIGH, Stage.CERT, shown(leaf), line)
 
@@ -89,7 +91,7 @@ def _issuer(case: Case, tls: Tls, codes: set[int]) -> Iterator[Verdict]:
     if SELF_SIGNED in codes or (leaf.is_self_signed and codes & (_NO_ISSUER | {ROOT_IN_CHAIN})):
         yield found(case, "cert-selfsigned", Confidence.HIGH, Stage.CERT, shown(leaf), "its own key signed it")
         return
-    if not codes & (_NO_ISSUER | _INVALID_CA | {ROOT_IN_CHAIN}):
+    if not codes & (_NO_ISSUER | {ROOT_IN_CHAIN}):
         return
     product = next((word for word in INTERCEPTORS if any(word in one.issuer.lower() for one in tls.chain)), "")
     if product:
@@ -98,25 +100,25 @@ def _issuer(case: Case, tls: Tls, codes: set[int]) -> Iterator[Verdict]:
     elif ROOT_IN_CHAIN in codes or (len(tls.chain) > 1 and last.is_self_signed):
         line = f"the chain of {len(tls.chain)} ends in “{last.subject}”, which signed itself and is not trusted here"
         yield found(case, "cert-chain-root", Confidence.HIGH, Stage.CERT, shown(leaf), line, issuer=last.subject)
-    elif tls.missing_issuer:
-        line = f"the server sent {len(tls.chain)} certificate(s); missing is the intermediate “{tls.missing_issuer}”"
-        yield found(
-            case,
-            "cert-missing-intermediate",
-            Confidence.HIGH,
-            Stage.CERT,
-            shown(leaf),
-            line,
-            missing=tls.missing_issuer,
+    elif tls.is_completed_by_issuer:
+        line = (
+            f"missing is “{tls.missing_issuer or last.issuer}”; fetched from {last.issuer_url}, it completes the chain"
         )
-    elif last.is_authority or not last.issuer_url:
+        known = {"missing": tls.missing_issuer or last.issuer}
+        yield found(case, "cert-missing-intermediate", Confidence.HIGH, Stage.CERT, shown(leaf), line, **known)
+    elif tls.is_completed_by_issuer is False or last.is_authority:
         line = f"the last certificate sent was issued by “{last.issuer}”, which this machine does not know"
-        yield found(case, "cert-private-root", Confidence.MEDIUM, Stage.CERT, shown(leaf), line, issuer=last.issuer)
+        tried = f"fetched from {last.issuer_url}, its issuer leads to no known authority" if last.issuer_url else ""
+        certain = Confidence.HIGH if tls.is_completed_by_issuer is False else Confidence.MEDIUM
+        yield found(case, "cert-private-root", certain, Stage.CERT, shown(leaf), line, tried, issuer=last.issuer)
     else:
-        line = f"the issuer “{last.issuer}” was not sent; its certificate is to be had at {last.issuer_url}"
-        yield found(
-            case, "cert-missing-intermediate", Confidence.MEDIUM, Stage.CERT, shown(leaf), line, missing=last.issuer
+        missing = tls.missing_issuer or last.issuer
+        line = (
+            f"the server sent {len(tls.chain)} certificate(s); missing is “{missing}”, which this machine does not know"
         )
+        other = "it is an intermediate that the server must send, or a private authority (cert-private-root)"
+        known = {"missing": missing}
+        yield found(case, "cert-missing-intermediate", Confidence.MEDIUM, Stage.CERT, shown(leaf), line, other, **known)
 
 
 def _expired(case: Case, tls: Tls) -> Iterator[Verdict]:

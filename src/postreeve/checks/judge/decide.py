@@ -83,7 +83,9 @@ def _unexplained(case: Case) -> Iterator[Verdict]:
             lines = tuple(dialled(dial) for dial in case.endpoint.dials)
             yield Verdict(UNDECIDED, Confidence.LOW, Stage.BANNER, lines, "", case.place)
         return
-    if talk.ending in (Ending.QUIT, Ending.STOPPED):
+    if talk.ending is Ending.QUIT and talk.ended_at in (Stage.NONE, Stage.MAIL, Stage.CERT, Stage.AUTH):
+        return
+    if talk.ending is Ending.STOPPED and not any(said.code == 421 for said in talk.said):
         return
     if case.mode is Intent.AUTO and any(one.ending is Ending.QUIT for one in case.conversations):
         return

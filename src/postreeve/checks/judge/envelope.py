@@ -33,6 +33,11 @@ def judge_envelope(case: Case) -> Iterator[Verdict]:
         else:
             yield from _refused(case, talk, refused, stage)
         return
+    asked = f"{case.asked.mail_from}{case.asked.recipient}"
+    if talk.ended_at is Stage.MAIL and talk.ending is Ending.QUIT and not asked.isascii():
+        line = f"{asked!r} is not US-ASCII and EHLO offers no SMTPUTF8 (RFC 6531, section 3.2)"
+        yield found(case, "smtputf8", Confidence.HIGH, Stage.MAIL, line)
+        return
     yield from _too_big(case, talk)
 
 

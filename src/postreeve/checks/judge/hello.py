@@ -24,31 +24,41 @@ def judge_hello(case: Case) -> Iterator[Verdict]:
     talk = case.main or case.farthest
     if talk is None:
         return
-    hello = talk.reply(Stage.EHLO, in_tls=False) or talk.reply(Stage.EHLO)
     greeting = talk.reply(Stage.BANNER)
-    if hello is None or greeting is None or greeting.code != 220:
+    if greeting is None or greeting.code != 220:
         return
-    if not hello.code:
+    hellos = [said for said in talk.said if said.stage is Stage.EHLO]
+    refused = next((said for said in hellos if said.code != 250), None)
+    if refused is None:
+        return
+    if not refused.code:
         yield from cut_off(case, talk, Stage.EHLO)
-        return
-    inside = talk.reply(Stage.EHLO, in_tls=True)
-    last = inside if inside is not None and inside.code else hello
-    if last.code == 250:
-        return
-    if is_masked_banner(greeting) and last.code in (500, 502):
-        yield found(case, "asa-fixup", Confidence.HIGH, Stage.EHLO, told(greeting), told(last))
-        return
-    yield _refused(case, last)
+    elif is_masked_banner(greeting) and refused.code in (500, 502):
+        yield found(case, "asa-fixup", Confidence.HIGH, Stage.EHLO, told(greeting), told(refused))
+    else:
+        yield from _refused(case, refused, is_over=hellos[-1].code != 250)
 
 
-def _refused(case: Case, hello: Said) -> Verdict:
+def _refused(case: Case, hello: Said, *, is_over: bool) -> Iterator[Verdict]:
+    """EHLO was refused; `is_over`: so was HELO. A relay can do without extensions."""
+    if hello.code < 400:
+        line = (
+            f"a reply to EHLO begins with 250 on every line (RFC 5321, section 4.2.1), this one is {quoted(hello.text)}"
+        )
+        yield found(case, "reply-malformed", Confidence.HIGH, Stage.EHLO, line)
+        return
+    if hello.code in (500, 502) and (is_over or case.asked.is_application):
+        yield found(case, "ehlo-unknown", Confidence.HIGH, Stage.EHLO, told(hello))
+        return
+    if not is_over and not case.asked.is_application:
+        return
     reading = read_reply(hello.code, hello.text, Stage.EHLO)
-    if hello.code in (500, 502):
-        return found(case, "ehlo-unknown", Confidence.HIGH, Stage.EHLO, told(hello))
     if reading is None or reading.cause in ("command-refused", "reply-permanent", "policy-refused"):
         certain = Confidence.HIGH if hello.code in (501, 504) else Confidence.MEDIUM
-        return found(case, "helo-fqdn", certain, Stage.EHLO, told(hello))
-    return found(case, reading.cause, reading.confidence, Stage.EHLO, told(hello), list=reading.name or "the list")
+        yield found(case, "helo-fqdn", certain, Stage.EHLO, told(hello))
+        return
+    name = reading.name or "the list"
+    yield found(case, reading.cause, reading.confidence, Stage.EHLO, told(hello), list=name)
 
 
 def cut_off(case: Case, talk: Conversation, stage: Stage) -> Iterator[Verdict]:

@@ -1,7 +1,7 @@
 """Reading a refusal by its meaning: code, enhanced status and words of a reply, in the stage it came in.
 
 Rules are tried in order, the first that fits decides. The words are those that servers and providers are known to use;
-a code alone decides only where the RFC gives it one meaning (RFC 4954, section 6; RFC 5321, section 4.2.2; RFC 7504).
+a code alone decides only where the RFC gives it one meaning (RFC 4954, section 6; RFC 5321, section 4.2.2).
 """
 
 from __future__ import annotations
@@ -135,6 +135,12 @@ _RULES: Final = (
         r"isn't in my list of allowed rcpthosts|rcpthosts|non-accepted domain",
         (_MAIL, _RCPT, _DATA),
     ),
+    _rule(
+        "esp-throttle", "[45]..",
+        r"(daily|hourly|monthly|sending).{0,25}(quota|limit)|message quota|maximum sending rate|throttling failure|"
+        r"5\.4\.5\b|4\.3\.2.{0,20}concurrent|messages sent per",
+        (_MAIL, _RCPT, _DATA),
+    ),
     # Temporary by design.
     _rule(
         "greylist", "4..",
@@ -173,7 +179,7 @@ _RULES: Final = (
     ),
     _rule(
         "m365-57708", "5..",
-        r"5\.7\.708\b|5\.7\.800\b|5\.1\.8\b|bad outbound sender|traffic not accepted from this ip",
+        r"5\.7\.708\b|5\.7\.800\b|bad outbound sender|traffic not accepted from this ip",
     ),
     # The sender.
     _rule(
@@ -188,13 +194,12 @@ _RULES: Final = (
         (_MAIL, _RCPT, _DATA),
     ),
     _rule(
-        "esp-throttle", "[45]..",
-        r"(daily|hourly|monthly|sending|message).{0,25}(quota|limit)|maximum sending rate|throttling failure|"
-        r"5\.4\.5\b|4\.3\.2.{0,20}concurrent|messages sent per",
-        (_MAIL, _RCPT, _DATA),
+        "mailbox-full", "[45]..",
+        r"(mailbox|quota|over|storage).{0,20}(full|exceeded|quota)|[45]\.2\.2\b|over quota",
+        (_RCPT, _DATA),
     ),
+    _rule("size", "552|523|554|452", r"size|too (big|large|long)|5\.3\.4\b", (_MAIL, _RCPT, _DATA)),
     _rule("smtputf8", "5..", r"smtputf8|5\.6\.7\b|non-?ascii|internationali[sz]ed", (_MAIL, _RCPT, _DATA)),
-    _rule("size", "552|523|554|452", r"size|too (big|large|long)|5\.3\.4\b|exceeds", (_MAIL, _RCPT, _DATA)),
     _rule("null-mx", "5..", r"null ?mx|5\.1\.10\b|does not accept mail", (_MAIL, _RCPT, _DATA)),
     _rule("null-mx", "556", "", (_MAIL, _RCPT)),
     _rule(
@@ -208,11 +213,6 @@ _RULES: Final = (
         (_RCPT, _DATA),
     ),
     # The recipient.
-    _rule(
-        "mailbox-full", "[45]..",
-        r"(mailbox|quota|over|storage).{0,20}(full|exceeded|quota)|[45]\.2\.2\b|over quota",
-        (_RCPT, _DATA),
-    ),
     _rule(
         "recipient-unknown", "5..",
         r"(user|recipient|mailbox|address|account).{0,40}(unknown|not (found|exist)|does(n't| not) exist|"

@@ -40,10 +40,7 @@ def judge_mode(case: Case) -> Iterator[Verdict]:
         yield found(
             case, "tls-to-plain", Confidence.HIGH, Stage.TLS, shaken(talk.tls), f"that is SMTP: {quoted(heard)}"
         )
-    elif talk.protocol in FOREIGN:
-        name = FOREIGN[talk.protocol]
-        yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, shaken(talk.tls), protocol=name)
-    elif not case.opened(Opening.CLEAR) or not any(one.protocol in FOREIGN for one in case.opened(Opening.CLEAR)):
+    elif not any(one.protocol in FOREIGN for one in case.conversations):
         yield from _nothing_came(case, talk)
 
 
@@ -57,6 +54,10 @@ def _nothing_came(case: Case, talk: Conversation) -> Iterator[Verdict]:
     elif dead and dead <= {Ending.CLOSED, Ending.RESET}:
         cause = "reset" if Ending.RESET in dead else "immediate-close"
         yield found(case, cause, Confidence.HIGH, Stage.BANNER, *lines)
+    elif not clear and not talk.heard and talk.ending in (Ending.CLOSED, Ending.RESET):
+        cause = "reset" if talk.ending is Ending.RESET else "immediate-close"
+        maybe = "not one octet came: it hangs up at once, or at the ClientHello (starttls-eof)"
+        yield found(case, cause, Confidence.MEDIUM, Stage.BANNER, *lines, maybe)
     elif talk.heard or (talk.tls is not None and talk.tls.heard):
         heard = talk.heard or (talk.tls.heard if talk.tls is not None else "")
         line = f"what came is neither TLS nor SMTP: {quoted(heard)}"

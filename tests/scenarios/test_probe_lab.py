@@ -1,0 +1,129 @@
+"""Every misbehaving server of the lab, walked and judged: the verdict is the cause that was planted.
+
+All of them are probed once, side by side, with the real walk over real sockets; each then has a test of its own, and
+the whole has one for the score that is promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from postreeve.checks.facts import Facts
+from postreeve.checks.finding import Level
+from postreeve.checks.judge import Judgement, judge
+from postreeve.checks.knowledge import causes
+from postreeve.checks.stage import Stage
+from postreeve.checks.verdict import HEALTHY, UNDECIDED, Confidence
+from postreeve.probes.request import Request
+from postreeve.probes.script import Login
+from postreeve.probes.target import parse_target
+from postreeve.probes.walk import walk
+from tests.lab.dns_server import DnsServer
+from tests.lab.misbehaving import HOST, PASSWORD, USERNAME, Lab, Misbehaving
+from tests.lab.responder import Responder
+from tests.lab.scenarios import HEALTHY as HEALTHY_SCENARIOS
+from tests.lab.scenarios import SCENARIOS, Scenario
+
+AT_ONCE = 24
+MESSAGE = b"From: me@example.com\r\nTo: you@example.net\r\nSubject: test\r\n\r\nHello\r\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one scenario."""
+
+    facts: Facts
+    judgement: Judgement
+    connections: int
+    problems: tuple[BaseException, ...]
+
+    def story(self) -> str:
+        """For the failure of a test."""
+        verdict = self.judgement.verdict
+        lines = [f"{verdict.cause} ({verdict.confidence.value}) at {verdict.stage.value}", *verdict.evidence]
+        return "\n".join([*lines, *(f"also {one.cause}" for one in self.judgement.others), repr(self.facts.endpoints)])
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """All scenarios, probed once."""
+    return asyncio.run(_probe_all(tmp_path_factory.mktemp("lab")))
+
+
+async def _probe_all(directory: Path) -> dict[str, Outcome]:
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with Responder() as responder, DnsServer({HOST: {"A": ["127.0.0.1"]}}) as dns:
+        lab = Lab(directory, responder.url)
+        responder.revoke(lab.revoked)
+
+        async def one(scenario: Scenario) -> Outcome:
+            async with gate:
+                return await probe(scenario, lab, (dns.address, dns.port))
+
+        made = await asyncio.gather(*(one(scenario) for scenario in SCENARIOS.values()))
+    return dict(zip(SCENARIOS, made, strict=True))
+
+
+async def probe(scenario: Scenario, lab: Lab, dns: tuple[str, int]) -> Outcome:
+    """Walk and judge one scenario."""
+    request = Request(
+        intent=scenario.intent,
+        login=Login(USERNAME, PASSWORD) if scenario.has_login else None,
+        mail_from=scenario.mail_from,
+        recipient=scenario.recipient,
+        message=MESSAGE if scenario.has_message else None,
+        stop_after=Stage.DATA if scenario.has_message else Stage.RCPT,
+        message_octets=scenario.message_octets,
+        hello_name="client.example.net",
+        is_application=True,
+        timeout_seconds=2.0,
+        servers=(dns,),
+        ca_file=lab.ca_file,
+    )
+    async with Misbehaving(scenario.manner, lab) as server:
+        facts = await walk(parse_target(f"{scenario.host}:{server.port}"), request, now=time.time())
+        await asyncio.sleep(0)
+        return Outcome(facts, judge(facts), len(server.connections), tuple(server.problems))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_probe_finds_the_planted_cause(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcome, scenario = outcomes[name], SCENARIOS[name]
+    assert not outcome.problems, outcome.problems
+    assert outcome.connections <= 3, outcome.story()
+    verdict = outcome.judgement.verdict
+    assert verdict.cause in scenario.causes, outcome.story()
+    assert verdict.evidence
+    if verdict.cause not in (HEALTHY, UNDECIDED):
+        assert verdict.fix, verdict.cause
+        assert verdict.cause in causes()
+
+
+def test_score_of_the_lab(outcomes: dict[str, Outcome]) -> None:
+    right = [name for name, one in outcomes.items() if one.judgement.verdict.cause in SCENARIOS[name].causes]
+    sure = [
+        name
+        for name, one in outcomes.items()
+        if name not in right and one.judgement.verdict.confidence is Confidence.HIGH
+    ]
+    assert len(SCENARIOS) >= 80
+    assert len(right) >= 0.97 * len(SCENARIOS), sorted(set(SCENARIOS) - set(right))
+    assert not sure, "wrong, and sure of it"
+
+
+@pytest.mark.parametrize("name", HEALTHY_SCENARIOS)
+def test_probe_has_no_error_about_a_healthy_server(name: str, outcomes: dict[str, Outcome]) -> None:
+    judgement = outcomes[name].judgement
+    assert judgement.verdict.cause == HEALTHY
+    assert not judgement.others
+    assert [one for one in judgement.findings if one.level is Level.ERROR] == []
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_secret_is_in_what_is_said(name: str, outcomes: dict[str, Outcome]) -> None:
+    assert PASSWORD not in repr(outcomes[name].facts) + repr(outcomes[name].judgement)
