@@ -311,6 +311,21 @@ def test_change_that_ends_many_messages_asks_first(desk: Desk, change: str, monk
         assert done.err.startswith(f"{change} 2 messages? [y/N] ")
 
 
+def test_change_shows_progress_on_a_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.accept(*(message() for _ in range(7)))
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("postreeve.cli.progress.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("postreeve.cli.progress.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("postreeve.cli.queue._SLICE", 3)
+    monkeypatch.setattr("sys.stderr", screen)
+    assert desk.run("queue", "drop", "--all", "--yes").out == "7 recipients dropped\n"
+    seen = [line.strip() for line in screen.getvalue().split("\r") if line.strip()]
+    assert [line.split(",")[0] for line in seen] == [f"drop: {count} messages" for count in (3, 6)] + [
+        "drop: 7 messages"
+    ]
+
+
 def test_drop_of_one_message_does_not_ask(desk: Desk) -> None:
     (name, _) = desk.accept(message(), message())
     assert desk.run("queue", "drop", name).status == 0

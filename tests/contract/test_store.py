@@ -256,6 +256,15 @@ async def test_claim_groups_all_due_recipients_of_a_message(store: Store) -> Non
     assert all(record.leased_until == NOW + 600 for record in claims[0].recipients)
 
 
+async def test_claim_without_content_leaves_it_to_be_read(store: Store) -> None:
+    message = new(store)
+    await store.accept(message)
+    (claim,) = await store.claim("mx:example.com", 0, NOW, 9, LeaseTerms(NOW + 600, with_content=False))
+    assert claim.content is None
+    assert claim.size_octets == message.size_octets
+    assert b"".join([piece async for piece in store.content(claim.lease.ident)]) == message.content
+
+
 async def test_claim_never_gives_one_recipient_twice(store: Store) -> None:
     for _ in range(40):
         await store.accept(new(store))

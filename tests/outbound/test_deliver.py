@@ -151,7 +151,10 @@ def test_deliver_writes_to_the_maildir() -> None:
 )
 def test_deliver_does_as_the_route_says_without_a_word(recipient: str, state: RecipientState) -> None:
     house = _house()
-    attempted = _attempt(house, house.message(recipient))
+    message = house.message(recipient)
+    # Queued before the route said so.
+    before = (replace(message.recipients[0], destination="mx:example.net"),)
+    attempted = _attempt(house, replace(message, recipients=before))
     assert _states(attempted) == [state]
     assert house.network.opened == []
     assert attempted.settlement.spawned == ()
@@ -387,6 +390,42 @@ def test_deliver_releases_without_counting_an_attempt() -> None:
         return house.deliverer().release(claim).results
 
     assert asyncio.run(run()) == (Result(0, RecipientState.QUEUED, START, counts_as_attempt=False),)
+
+
+# Released from a route that holds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"destination": "hold:hold"}, {"last_problem": "held as its route says"}],
+    ids=["held at acceptance", "held at an attempt"],
+)
+def test_deliver_does_not_hold_again_what_was_released(change: dict[str, str]) -> None:
+    house = _house()
+
+    async def run() -> Attempted:
+        claim = await _claim(house, house.message("bob@held.example.net"))
+        records = tuple(replace(record, **change) for record in claim.recipients)  # type: ignore[arg-type]
+        return await house.deliverer().attempt(replace(claim, recipients=records))
+
+    attempted = asyncio.run(run())
+    assert _states(attempted) == [RecipientState.RELAYED]
+    assert house.names.asked[:1] == ["held.example.net"]
+
+
+def test_deliver_holds_again_what_would_come_back_to_us() -> None:
+    house = _house()
+    house.names.hosts_addresses["mx.held.example.net"] = ("127.0.0.1",)
+
+    async def run() -> Attempted:
+        claim = await _claim(house, house.message("bob@held.example.net"))
+        records = tuple(replace(record, destination="hold:hold") for record in claim.recipients)
+        deliverer = replace(house.deliverer(), identity=Identity(endpoints=frozenset({("127.0.0.1", 25)})))
+        return await deliverer.attempt(replace(claim, recipients=records))
+
+    attempted = asyncio.run(run())
+    assert _states(attempted) == [RecipientState.HELD]
+    assert attempted.settlement.spawned == ()
 
 
 # DSNs

@@ -76,6 +76,35 @@ def test_route_is_none_where_no_route_speaks_of_the_domain() -> None:
     assert router.route(_domain("sub.example.org")) is None
 
 
+PAST_HOLD = {
+    "a wider route": ("held.example.net", "smarthost:rest"),
+    "a suffix between": ("a.held.example.com", "lmtp:suffix"),
+    "a literal": ("[192.0.2.1]", "smarthost:rest"),
+}
+
+
+@pytest.mark.parametrize(("domain", "destination"), PAST_HOLD.values(), ids=PAST_HOLD)
+def test_route_past_hold_is_the_next_that_fits(domain: str, destination: str) -> None:
+    router = Router(
+        (
+            RouteSettings("held", ("held.example.net", ".held.example.com", "[192.0.2.1]"), Hold()),
+            RouteSettings("suffix", (".example.com",), Lmtp("127.0.0.1")),
+            RouteSettings("rest", ("*",), Smarthost("smart.example.net")),
+        )
+    )
+    parsed = parse_domain(domain)
+    assert parsed is not None
+    route = router.route(parsed)
+    assert route is not None
+    assert route.is_held
+    assert router.route_past_hold(parsed).destination == destination
+
+
+def test_route_past_hold_leads_to_mx_hosts_where_nothing_else_fits() -> None:
+    router = Router((RouteSettings("all", ("*",), Hold()),))
+    assert router.route_past_hold(Domain("example.net")).destination == "mx:example.net"
+
+
 def test_route_knows_whether_mail_is_held() -> None:
     held, direct = ROUTER.route(_domain("x.inner.example.org")), ROUTER.route(_domain("example.net"))
     assert held is not None

@@ -51,7 +51,9 @@ def tell_prospect(told: MessageStory, record: RecipientRecord, about: Circumstan
 def _held(record: RecipientRecord) -> str:
     kind, _, route = record.destination.partition(":")
     if kind == "hold":
-        return f'held by route {route} (via = "hold"): give it another way in the configuration, then release it'
+        return (
+            f'held by route {route} (via = "hold"), until `postreeve queue release`: then by the next route that fits'
+        )
     return "held by an operator, until `postreeve queue release`"
 
 

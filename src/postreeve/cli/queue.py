@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -16,11 +17,12 @@ from postreeve.cli.moment import Clock
 from postreeve.cli.opening import open_place
 from postreeve.cli.output import plural, print_json, say
 from postreeve.cli.place import ConfigOption, JsonOption
+from postreeve.cli.progress import Progress
 from postreeve.cli.prospect import Circumstances, tell_prospect
 from postreeve.cli.queue_list import print_messages, print_stats
 from postreeve.cli.queue_story import print_story
 from postreeve.cli.refusal import Refused
-from postreeve.cli.selection import describe, is_everything, make_filter
+from postreeve.cli.selection import describe, is_everything
 from postreeve.cli.server import is_running, tell_change
 from postreeve.cli.tally import Tally, each, sample
 from postreeve.cli.visit import with_queue
@@ -35,32 +37,22 @@ app = typer.Typer(
 )
 
 _MAX_LIST: Final = 1_000_000
+_SLICE: Final = 500
 _MOST_COUNTED: Final = 100_000
 """To ask whether so many messages are really meant, this is many enough."""
 
 
 @app.command("list")
+@selection.filtered
 def list_messages(
-    idents: selection.Idents = None,
-    older: selection.Older = None,
-    younger: selection.Younger = None,
-    destination: selection.Destination = None,
-    sender: selection.Sender = None,
-    recipient: selection.Recipient = None,
-    state: selection.State = None,
-    reason: selection.Reason = None,
-    account: selection.Account = None,
+    where: QueueFilter,
+    now: float,
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIST, help="Show at most so many, the oldest first.")] = 100,
     utc: selection.Utc = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """List queued messages, the oldest first."""
-    now = time.time()
-    where = make_filter(
-        now, idents=idents, older=older, younger=younger, destination=destination, sender=sender,
-        recipient=recipient, state=state, reason=reason, account=account,
-    )  # fmt: skip
     installation = open_place(config)
     found = with_queue(installation, lambda queue: queue.find(where, limit + 1))
     shown, has_more = found[:limit], len(found) > limit
@@ -119,16 +111,10 @@ async def _print_content(queue: ShardedStore, ident: int, only_header: bool) -> 
 
 
 @app.command("stats")
+@selection.filtered
 def stats(
-    idents: selection.Idents = None,
-    older: selection.Older = None,
-    younger: selection.Younger = None,
-    destination: selection.Destination = None,
-    sender: selection.Sender = None,
-    recipient: selection.Recipient = None,
-    state: selection.State = None,
-    reason: selection.Reason = None,
-    account: selection.Account = None,
+    where: QueueFilter,
+    now: float,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -136,11 +122,6 @@ def stats(
 
     Reasons are counted over the 5,000 oldest messages; with a filter all counts are of the messages that match.
     """
-    now = time.time()
-    where = make_filter(
-        now, idents=idents, older=older, younger=younger, destination=destination, sender=sender,
-        recipient=recipient, state=state, reason=reason, account=account,
-    )  # fmt: skip
 
     async def count(queue: ShardedStore) -> tuple[QueueStats, dict[str, int]]:
         if is_everything(where):
@@ -169,15 +150,8 @@ _CHANGES: Final[dict[Change, tuple[str, str, bool]]] = {
 
 def _make_command(change: Change) -> Callable[..., None]:
     def command(
-        idents: selection.Idents = None,
-        older: selection.Older = None,
-        younger: selection.Younger = None,
-        destination: selection.Destination = None,
-        sender: selection.Sender = None,
-        recipient: selection.Recipient = None,
-        state: selection.State = None,
-        reason: selection.Reason = None,
-        account: selection.Account = None,
+        where: QueueFilter,
+        now: float,
         everything: Annotated[
             bool, typer.Option("--all", help="All queued messages; needed without any filter.")
         ] = False,
@@ -185,11 +159,6 @@ def _make_command(change: Change) -> Callable[..., None]:
         as_json: JsonOption = False,
         config: ConfigOption = None,
     ) -> None:
-        now = time.time()
-        where = make_filter(
-            now, idents=idents, older=older, younger=younger, destination=destination, sender=sender,
-            recipient=recipient, state=state, reason=reason, account=account,
-        )  # fmt: skip
         if is_everything(where) and not everything:
             raise typer.BadParameter("which messages? Name IDs or filters, or --all for the whole queue")
         _apply(change, where, open_place(config), now, yes=yes, as_json=as_json)
@@ -199,7 +168,7 @@ def _make_command(change: Change) -> Callable[..., None]:
 
 
 for _change in Change:
-    app.command(_change.value)(_make_command(_change))
+    app.command(_change.value)(selection.filtered(_make_command(_change)))
 
 
 def _apply(
@@ -212,7 +181,7 @@ def _apply(
             await _check_idents(queue, where.idents)
         if is_final and not yes:
             await _confirm(change, queue, where)
-        return await queue.change(where, change, now)
+        return await _change_all(change, queue, where, now)
 
     count = with_queue(installation, work)
     woken = tell_change(installation.data_dir, change.value, count, describe(where)) if count else False
@@ -223,6 +192,24 @@ def _apply(
     else:
         note = "" if woken else "; the server is not running, the rest happens when it starts"
         say(f"{plural(count, 'recipient')} {done}{'' if change in (Change.HOLD, Change.DROP) else note}")
+
+
+async def _change_all(change: Change, queue: ShardedStore, where: QueueFilter, now: float) -> int:
+    """In slices, so that one can say how far it has come."""
+    done = seen = 0
+    with Progress() as progress:
+        async for idents in _slices(queue, where):
+            done += await queue.change(replace(where, idents=idents), change, now)
+            seen += len(idents)
+            progress.tell(f"{change.value}: {plural(seen, 'message')}, {plural(done, 'recipient')} so far …")
+    return done
+
+
+async def _slices(queue: ShardedStore, where: QueueFilter) -> AsyncIterator[tuple[int, ...]]:
+    after = 0
+    while found := await queue.find(where, _SLICE, after):
+        after = found[-1].ident
+        yield tuple([summary.ident for summary in found])
 
 
 async def _check_idents(queue: ShardedStore, idents: tuple[int, ...]) -> None:
@@ -250,8 +237,10 @@ async def _confirm(change: Change, queue: ShardedStore, where: QueueFilter) -> N
 
 async def _count(queue: ShardedStore, where: QueueFilter) -> int:
     count = 0
-    async for _ in each(queue, where):
-        count += 1
-        if count >= _MOST_COUNTED:
-            break
+    with Progress() as progress:
+        async for idents in _slices(queue, where):
+            count += len(idents)
+            if count >= _MOST_COUNTED:
+                break
+            progress.tell(f"counting: {plural(count, 'message')} so far …")
     return count

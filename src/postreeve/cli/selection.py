@@ -6,9 +6,13 @@ it: a domain, a destination without its kind, a part of the reason.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
+import time
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -95,7 +99,41 @@ Account = Annotated[
 Utc = Annotated[bool, typer.Option("--utc", help="Absolute times in UTC instead of relative ones.")]
 
 
-def make_filter(
+_OPTIONS: Final[dict[str, Any]] = {
+    "idents": Idents,
+    "older": Older,
+    "younger": Younger,
+    "destination": Destination,
+    "sender": Sender,
+    "recipient": Recipient,
+    "state": State,
+    "reason": Reason,
+    "account": Account,
+}
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """`command(where, now, …)` as typer sees it: before its own options come those that make the filter `where`."""
+    given = inspect.signature(command, eval_str=True).parameters.values()
+    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given if one.name not in ("where", "now")]
+    filters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        now = time.time()
+        chosen = {name: values.pop(name) for name in _OPTIONS}
+        command(_make_filter(now, **chosen), now, **values)
+
+    wrapped.__annotations__ = {one.name: one.annotation for one in (*filters, *own)}
+    wrapped.__signature__ = inspect.Signature([*filters, *own])  # type: ignore[attr-defined]
+    del wrapped.__wrapped__
+    return wrapped
+
+
+def _make_filter(
     now: float,
     *,
     idents: list[int] | None,

@@ -34,8 +34,11 @@ from postreeve.queue.outcome import (
     Handover,
     LocalKind,
     LocalProblem,
+    LookupKind,
+    LookupProblem,
     Outcome,
     Refused,
+    Withheld,
 )
 from postreeve.queue.plan import DeliveryPlan
 from postreeve.queue.route import Identity, Route, Router, fallback_key
@@ -44,6 +47,7 @@ from postreeve.queue.step import Judgement
 from postreeve.report.fact import DsnAction, RecipientReport, success_action, wants_relay_report
 from postreeve.telemetry.event import Tell
 
+_WITHHELD: Final = judge(Withheld(), Context()).text
 _STATES: Final = {
     Action.DELIVERED: RecipientState.DELIVERED,
     Action.DISCARDED: RecipientState.DROPPED,
@@ -131,6 +135,8 @@ class Deliverer:
         for record in records:
             domain = record.recipient.mailbox.domain
             route = self.router.route(domain)
+            if route is not None and route.is_held and was_released(record):
+                route = self.router.route_past_hold(domain)
             if route is None:
                 work.judge([record], LocalProblem(LocalKind.NO_ROUTE, f"none speaks of {domain}"))
             elif (group := groups.get(route.destination)) is None:
@@ -155,7 +161,7 @@ class Deliverer:
         seed = claim.lease.ident ^ attempts
         plan = DeliveryPlan(route, indexes, self.settings.delivery, self.identity, seed, use_fallback)
         attempt = Attempt(claim, fallback_key(route) if use_fallback else route.destination, self.means)
-        work.judgements += await attempt.run(plan)
+        work.judgements += [_unless_loop(one, records) for one in await attempt.run(plan)]
         work.tries += attempt.tries
         work.is_telling = work.is_telling or is_asked
 
@@ -227,6 +233,21 @@ class Deliverer:
 def _asks_for_success(record: RecipientRecord) -> bool:
     notify = record.recipient.parameters.notify
     return notify is not None and Notify.SUCCESS in notify
+
+
+def was_released(record: RecipientRecord) -> bool:
+    """True for a queued recipient that a route held before: only an operator lets those go."""
+    return record.destination.startswith("hold:") or record.last_problem == _WITHHELD
+
+
+def _unless_loop(judgement: Judgement, records: Sequence[RecipientRecord]) -> Judgement:
+    """Released mail whose only way leads back to us is no mistake of the sender's: it is held again."""
+    outcome = judgement.outcome
+    if not isinstance(outcome, LookupProblem) or outcome.kind is not LookupKind.LOOP:
+        return judgement
+    if not any(record.index == judgement.recipient and was_released(record) for record in records):
+        return judgement
+    return Judgement(judgement.recipient, judge(Withheld(), Context()), Withheld())
 
 
 def _waiting(claim: Claim, record: RecipientRecord, attempts: int) -> Waiting:

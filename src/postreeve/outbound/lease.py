@@ -26,9 +26,9 @@ class Leases:
         self._fall = fall
         self.seconds = seconds
 
-    def terms(self) -> LeaseTerms:
+    def terms(self, *, with_content: bool = True) -> LeaseTerms:
         """For a claim made now."""
-        return LeaseTerms(self._wall() + self.seconds)
+        return LeaseTerms(self._wall() + self.seconds, with_content)
 
     async def still_holds(self, holding: Holding) -> bool:
         """True when work on the claim may begin: its lease holds for a while yet."""

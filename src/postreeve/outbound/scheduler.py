@@ -293,7 +293,9 @@ class Scheduler:
         lane.turns = 0
         lane.is_claiming = True
         try:
-            now, terms = self._clocks.wall(), self._leases.terms()
+            # Of a dead destination nearly all will not be tried: their content stays where it is.
+            is_dead = lane.throttle.dead_until(self._clocks.steady()) is not None
+            now, terms = self._clocks.wall(), self._leases.terms(with_content=not is_dead)
             claims = await self._store.claim(lane.destination, priority, now, limit, terms)
         except StoreError as error:
             self._fall(str(error))

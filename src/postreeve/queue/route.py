@@ -6,7 +6,7 @@ A *destination* is the key under which recipients wait together and are throttle
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from postreeve.queue.settings import (
 )
 
 _MAX_REMEMBERED: Final = 16_384
+_RELEASED: Final = RouteSettings("released", ("*",), Mx())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,26 @@ class Router:
         self._remembered[domain] = found
         return found
 
-    def _find(self, domain: Domain) -> RouteSettings | None:
+    def route_past_hold(self, domain: Domain) -> Route:
+        """Where mail for `domain` goes that an operator released from a route that holds it: the next way that speaks
+        of it, from the exact name to "*", and the MX hosts where none does."""
+        settings = next((one for one in self._claimants(domain) if not isinstance(one.target, Hold)), _RELEASED)
+        return _bind(settings, domain)
+
+    def _claimants(self, domain: Domain) -> Iterator[RouteSettings]:
         name = domain.ascii
         if (exact := self._exact.get(name)) is not None:
-            return exact
-        if not domain.is_literal and self._suffixes:
-            rest = name
-            while rest:
-                _, dot, rest = rest.partition(".")
-                if dot and (settings := self._suffixes.get("." + rest)) is not None:
-                    return settings
-        return self._default
+            yield exact
+        rest = "" if domain.is_literal else name
+        while rest:
+            _, dot, rest = rest.partition(".")
+            if dot and (settings := self._suffixes.get("." + rest)) is not None:
+                yield settings
+        if self._default is not None:
+            yield self._default
+
+    def _find(self, domain: Domain) -> RouteSettings | None:
+        return next(self._claimants(domain), None)
 
 
 def _bind(settings: RouteSettings, domain: Domain) -> Route:

@@ -56,6 +56,8 @@ class LeaseTerms:
     """How long a claim holds: `until` in POSIX seconds."""
 
     until: float
+    with_content: bool = True
+    """False: claims need not bring content, for a claimer that will hardly need it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ class _Message:
             tuple(self.records),
         )
 
-    def claim(self, records: Sequence[RecipientRecord], number: int, until: float) -> Claim:
+    def claim(self, records: Sequence[RecipientRecord], number: int, terms: LeaseTerms) -> Claim:
+        until = terms.until
         leased = tuple(replace(record, leased_until=until, due=until) for record in records)
         for record in leased:
             self.records[record.index] = record
@@ -93,7 +94,7 @@ class _Message:
             new.priority,
             new.expires_at,
             leased,
-            new.content,
+            new.content if terms.with_content else None,
         )
 
     def holds(self, lease: Lease) -> bool:
@@ -141,7 +142,7 @@ class MemoryStore:
             for record, new in zip(queued.records, message.recipients, strict=True)
             if is_due_at_birth(message, new)
         ]
-        return tuple(queued.claim(group, self._number(), lease.until) for group in by_destination(due).values())
+        return tuple(queued.claim(group, self._number(), lease) for group in by_destination(due).values())
 
     def _enqueue(self, message: NewMessage, spool: Spool | None = None) -> _Message:
         if (message.content is None) == (spool is None):
@@ -175,7 +176,7 @@ class MemoryStore:
             if due:
                 found.append((min(record.due for record in due), ident, due))
         found.sort(key=lambda item: item[:2])
-        return tuple(self._queue[ident].claim(due, self._number(), terms.until) for _, ident, due in found[:limit])
+        return tuple(self._queue[ident].claim(due, self._number(), terms) for _, ident, due in found[:limit])
 
     async def renew(self, leases: Sequence[Lease], terms: LeaseTerms) -> tuple[Lease, ...]:
         """See `face.Store`."""

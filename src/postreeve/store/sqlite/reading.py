@@ -21,6 +21,7 @@ from postreeve.queue.model import (
     Result,
     Upcoming,
 )
+from postreeve.store.face import LeaseTerms
 from postreeve.store.sqlite.failure import is_damage
 from postreeve.store.sqlite.rows import (
     RECIPIENT_COLUMNS,
@@ -67,10 +68,10 @@ class Loaded:
     damaged: list[tuple[int, str]] = field(default_factory=list)
 
 
-def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: int, until: float) -> Loaded:
-    """The messages just leased under `number`, with small content."""
+def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: int, terms: LeaseTerms) -> Loaded:
+    """The messages just leased under `number`, with small content where `terms` want it."""
     try:
-        return _load_together(connection, idents, number, until)
+        return _load_together(connection, idents, number, terms)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
@@ -78,7 +79,7 @@ def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: i
     loaded = Loaded()
     for ident in idents:
         try:
-            one = _load_together(connection, [ident], number, until)
+            one = _load_together(connection, [ident], number, terms)
         except sqlite3.DatabaseError as error:
             loaded.damaged.append((ident, f"the queue file is damaged: {error}"))
         else:
@@ -87,13 +88,14 @@ def load_claims(connection: sqlite3.Connection, idents: Sequence[int], number: i
     return loaded
 
 
-def _load_together(connection: sqlite3.Connection, idents: Sequence[int], number: int, until: float) -> Loaded:
+def _load_together(connection: sqlite3.Connection, idents: Sequence[int], number: int, terms: LeaseTerms) -> Loaded:
     where = f"IN ({marks(len(idents))})"
+    data = "digest, chunks, data FROM message LEFT JOIN content USING (id)"
+    source = data if terms.with_content else "NULL, 1, NULL FROM message"
     messages = {
         row[0]: row
         for row in connection.execute(
-            f"SELECT id, {MESSAGE_COLUMNS}, digest, chunks, data FROM message LEFT JOIN content USING (id)"
-            f" WHERE id {where}",
+            f"SELECT id, {MESSAGE_COLUMNS}, {source} WHERE id {where}",
             idents,
         )
     }
@@ -108,7 +110,7 @@ def _load_together(connection: sqlite3.Connection, idents: Sequence[int], number
     for ident in idents:
         try:
             if ident in rows:
-                loaded.claims.append(_claim(ident, messages.get(ident), rows[ident], number, until))
+                loaded.claims.append(_claim(ident, messages.get(ident), rows[ident], number, terms.until))
         except Undecodable as error:
             loaded.damaged.append((ident, str(error)))
     return loaded

@@ -244,7 +244,7 @@ class SqliteStore:
             idents = await writer.run(lease_due, destination, priority, now, limit, number, until)
             if not idents:
                 return ()
-            loaded = await self._reading().run(reading.load_claims, idents, number, until)
+            loaded = await self._reading().run(reading.load_claims, idents, number, terms)
             for ident, problem in loaded.damaged:
                 await self._set_aside(ident, problem)
             if loaded.claims:
