@@ -127,7 +127,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
         port = _transport_port(group, mode)
     return settings_of(
         group,
-        host=Value(found["host"], *place) if found is not None else Value[str](None, *place, is_reference=True),
+        host=Value(None if found is None else found["host"], *place, is_reference=found is None),
         port=port,
         mode=mode,
         username=_login(group),

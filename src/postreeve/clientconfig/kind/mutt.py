@@ -67,8 +67,8 @@ def _settle(group: Group) -> SubmissionSettings | None:
     parts = _URL.fullmatch(url.value or "")
     if parts is None:
         problem = "smtp_url is no URL of the form smtps://user@host:port" if url.value else ""
-        reference = Value[str](None, url.key, url.span, is_reference=True) if not problem else None
-        return settings_of(group, host=reference, contradictions=tuple(filter(None, (problem,))))
+        host_elsewhere = None if problem else url
+        return settings_of(group, host=host_elsewhere, contradictions=tuple(filter(None, (problem,))))
     host, port = host_and_port(parts["place"])
     login, _, secret = (parts["login"] or "").partition(":")
     is_implicit = parts["scheme"] == "smtps"

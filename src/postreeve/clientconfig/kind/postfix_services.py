@@ -21,6 +21,7 @@ from postreeve.clientconfig.text import Entry, Scalar, Source
 
 _SERVICE: Final = re.compile(r"(?P<name>\S+)[ \t]+inet(?:[ \t]+\S+){5}[ \t]+smtpd(?=\s|$)")
 _OPTION: Final = re.compile(r"-o[ \t]*\s*(?:\{\s*(\w+)\s*=\s*([^{}]*?)\s*\}|(\w+)=(\S+)|(\w+)([ \t]+=[ \t]*|=[ \t]+))")
+_COMMENT: Final = re.compile(r"[ \t]*#")
 _LEVELS: Final = {"none": TlsMode.PLAIN, "may": TlsMode.OPPORTUNISTIC, "encrypt": TlsMode.STARTTLS}
 _PORTS: Final = frozenset({25, 465, 587, 2525, 2587, 2465})
 
@@ -54,7 +55,7 @@ def _entries(source: Source, line: LogicalLine, service: re.Match[str]) -> Itera
 
 
 def _is_commented(source: Source, offset: int) -> bool:
-    return source.line_text(offset).lstrip().startswith("#")
+    return _COMMENT.match(source.text, source.line_start(offset)) is not None
 
 
 def _settle(group: Group) -> SubmissionSettings | None:
