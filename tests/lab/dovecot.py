@@ -60,12 +60,45 @@ service lmtp {{
 """
 
 
-class Dovecot:
-    """Runs while the `with` lasts; `users` are names with passwords."""
+_SUBMISSION = """
+protocols = lmtp submission
+ssl = required
+ssl_cert = <{certificate}
+ssl_key = <{key}
+hostname = dovecot.example.com
+submission_relay_host = 127.0.0.1
+submission_relay_port = {relay}
+service submission {{
+  chroot =
+}}
+service submission-login {{
+  chroot =
+  inet_listener submission {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+  inet_listener submissions {{
+    address = 127.0.0.1
+    port = {tls_port}
+    ssl = yes
+  }}
+}}
+"""
 
-    def __init__(self, base: Path, users: dict[str, str]) -> None:
+
+class Dovecot:
+    """Runs while the `with` lasts; `users` are names with passwords.
+
+    With `certificate` (a chain and its key) it is a submission server too, for what listens on port `relay`.
+    """
+
+    def __init__(
+        self, base: Path, users: dict[str, str], certificate: tuple[Path, Path] | None = None, relay: int = 0
+    ) -> None:
         self.base = base
-        (self.port,) = free_ports(1)
+        self.port, self.submission_port, self.submissions_port = free_ports(3)
+        self._certificate = certificate
+        self._relay = relay
         self.sasl = base / "sasl"
         self.lmtp = base / "lmtp"
         self._users = users
@@ -87,6 +120,18 @@ class Dovecot:
                 base=self.base, user=owner.pw_name, group=group, uid=owner.pw_uid, gid=owner.pw_gid, port=self.port
             )
         )
+        if self._certificate is not None:
+            file, key = self._certificate
+            with config.open("a") as more:
+                more.write(
+                    _SUBMISSION.format(
+                        certificate=file,
+                        key=key,
+                        port=self.submission_port,
+                        tls_port=self.submissions_port,
+                        relay=self._relay,
+                    )
+                )
         program = find_program("dovecot")
         assert program is not None
         with (self.base / "out").open("wb") as out:
