@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ports": ("postreeve.cli.ports", "ports"),
     "doctor": ("postreeve.cli.doctor", "doctor"),
     "explain": ("postreeve.cli.explain", "explain"),
+    "explain-log": ("postreeve.cli.explain_log", "explain_log"),
     "probe-server": ("postreeve.cli.probe_server", "probe_server"),
 }
 

@@ -147,7 +147,7 @@ def advise(
     if best is None:
         near = next((one for one in ranking if one.grade < Grade.CLOSED), None)
         return Advice(None, ranking, "no port of this host can be used from here", near)
-    return Advice(best, ranking, judge.reason(best), None, judge.warnings(best))
+    return Advice(best, ranking, judge.reason(best, frozenset(by_port)), None, judge.warnings(best))
 
 
 def _with_loss(one: Ranked, best: Ranked | None, judge: _Judge) -> Ranked:
@@ -179,7 +179,7 @@ class _Judge:
                 lambda one, _: f"works, but {self._provider_name} does not name it as a port to use",
             ),
             (lambda one: rank(one.port) if not client.is_server else one.port != 25, self._say_rank),
-            (lambda one: one.mode is not Mode.IMPLICIT, lambda one, _: _BEGINS_IN_CLEAR),
+            (lambda one: one.mode is not Mode.IMPLICIT and not client.is_server, lambda one, _: _BEGINS_IN_CLEAR),
             (lambda one: one.port, self._say_rank),
         )
 
@@ -206,10 +206,12 @@ class _Judge:
                 return say(one, best)
         return ""
 
-    def reason(self, best: Ranked) -> str:
-        """Why the choice is the choice."""
+    def reason(self, best: Ranked, measured: frozenset[int]) -> str:
+        """Why the choice is the choice among the ports that were measured."""
         if self._client.is_server:
-            return "port 25 is where servers take mail from servers"
+            return (
+                "port 25 is where servers take mail from servers" if best.port == 25 else "it takes mail from servers"
+            )
         if best.grade is Grade.LOCAL:
             return "it answers on this machine, where nothing passes over a network"
         if best.port == 465:
@@ -218,7 +220,9 @@ class _Judge:
             return "of what works it comes next after 465 by RFC 8314, section 3.3"
         if best.port == 25:
             return "nothing else works"
-        return "465 and 587 do not work from here; this is the custom port that does"
+        if measured >= {465, 587}:
+            return "465 and 587 do not work from here; this is the custom port that does"
+        return "of the ports that were measured this one is best"
 
     def warnings(self, best: Ranked) -> tuple[str, ...]:
         """What to know of the choice."""
@@ -263,8 +267,9 @@ class _Judge:
         if one.grade >= Grade.USELESS:
             return "; ".join(one.because)
         if client.is_server:
-            use = BY_PORT[one.port].use if one.port in BY_PORT else Use.RELAY
-            return "takes mail from users with a login, not from servers" if use is Use.SUBMISSION else ""
+            if one.port in BY_PORT and BY_PORT[one.port].use is Use.SUBMISSION:
+                return "takes mail from users with a login, not from servers"
+            return "servers relay with STARTTLS or none" if one.mode is Mode.IMPLICIT else ""
         if one.grade is Grade.UNVERIFIED:
             return f"{'; '.join(one.because)}: a careful client refuses it"
         if one.grade is Grade.PLAIN:

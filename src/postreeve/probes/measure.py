@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,8 @@ class Survey:
     ports: tuple[int, ...]
     family: int | None = None
     timeout_seconds: float = 5.0
-    hello_name: str = "localhost"
+    hello_name: str = ""
+    """What to call ourselves in EHLO; "" chooses honestly: see `own_name`."""
     ca_file: Path | None = None
     per_family: int = 1
 
@@ -107,7 +109,8 @@ async def measure_endpoint(host: str, address: str, port: int, survey: Survey, m
             break
         connections += 1
         dialled = await dial(address, port, timeout_seconds=survey.timeout_seconds)
-        talked = await converse(dialled, _script(host, opening, banner_seconds, survey))
+        name = survey.hello_name or own_name(dialled.dial.local_address)
+        talked = await converse(dialled, _script(host, name, opening, banner_seconds, survey))
         best = _better(best, read(host, talked, opening))
         if not _wants_another(best, talked):
             break
@@ -115,11 +118,11 @@ async def measure_endpoint(host: str, address: str, port: int, survey: Survey, m
     return replace(best, connections=connections, total_seconds=asyncio.get_running_loop().time() - began)
 
 
-def _script(host: str, opening: Opening, banner_seconds: float, survey: Survey) -> Script:
+def _script(host: str, hello_name: str, opening: Opening, banner_seconds: float, survey: Survey) -> Script:
     seconds = survey.timeout_seconds
     return Script(
         opening=opening,
-        hello_name=survey.hello_name,
+        hello_name=hello_name,
         server_name="" if _is_address(host) else host,
         reference_name=host,
         patience=Patience(
@@ -130,6 +133,17 @@ def _script(host: str, opening: Opening, banner_seconds: float, survey: Survey) 
         ),
         ca_file=survey.ca_file,
     )
+
+
+def own_name(local_address: str) -> str:
+    """An honest name: this machine's own if it is qualified, else the address literal (RFC 5321, section 4.1.4)."""
+    name = socket.gethostname().rstrip(".").lower()
+    if "." in name and name.isascii() and not name.endswith((".localdomain", ".local", ".internal")):
+        return name
+    plain = local_address.partition("%")[0]
+    if not plain:
+        return "localhost"
+    return f"[IPv6:{plain}]" if ":" in plain else f"[{plain}]"
 
 
 def _better(before: Measured | None, now: Measured) -> Measured:

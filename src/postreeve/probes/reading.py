@@ -1,7 +1,4 @@
-"""From a conversation to what `ports.advise` compares: the same facts, boiled down to one endpoint.
-
-PURE.
-"""
+"""From a conversation to what `ports.advise` compares: the same facts, boiled down to one endpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from postreeve.checks.stage import Stage
 from postreeve.ports.endpoint import Flaw, Measured, Reach
 from postreeve.ports.service import Mode
 from postreeve.ports.sniff import sniff
+from postreeve.probes.errors import describe_icmp
 from postreeve.smtp.capability import Capabilities, parse_capabilities
 
 _SMTP_LIKE: Final = frozenset({"", "smtp", "ftp", "nntp", "tls"})
@@ -55,7 +53,7 @@ def read(host: str, talked: Conversation, opening: Opening) -> Measured:
 
 def _reach_detail(dial: Dial) -> str:
     if dial.icmp is not None:
-        return f"ICMP type {dial.icmp.kind} code {dial.icmp.code} from {dial.icmp.sender}"
+        return describe_icmp(dial.icmp)
     return "" if dial.outcome.value == "open" else dial.error
 
 

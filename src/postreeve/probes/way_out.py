@@ -23,7 +23,6 @@ from postreeve.probes.resolve import resolve
 
 SLOW_SECONDS: Final = 2.0
 """A connect that takes longer lost packets on the way: SYN is sent again after one second, then after two more."""
-_NOWHERE_PORTS: Final = (25, 587)
 _BLOCKED: Final = (Reach.TIMED_OUT, Reach.PROHIBITED, Reach.RESET, Reach.FORBIDDEN, Reach.UNREACHABLE)
 _BEST_FIRST: Final = (
     Observed.OPEN, Observed.SLOW, Observed.INTERCEPTED, Observed.REFUSED, Observed.DROPPED, Observed.UNKNOWN,
@@ -63,7 +62,10 @@ async def find_ways_out(
     nowhere: Sequence[str] = NOWHERE,
     report: Report | None = None,
 ) -> WaysOut:
-    """Try all of them at once, one address of each host, within about three times the survey's time-out."""
+    """Try all of them at once, one address of each host, within about three times the survey's time-out.
+
+    An answer without a certificate of the host is believed only if nobody answers for `nowhere` as well.
+    """
     if not known:
         return WaysOut({}, (), "no hosts that are known to answer were given")
     done = 0
@@ -77,10 +79,10 @@ async def find_ways_out(
         return tried
 
     async with asyncio.TaskGroup() as group:
-        proxies = group.create_task(_find_proxies(known, nowhere, survey.timeout_seconds))
         tasks = [group.create_task(one(target)) for target in known]
     tried = tuple(task.result() for task in tasks)
-    return conclude(tried, proxies.result())
+    unproven = {each.known.port for each in tried if _is_unproven(each) and not _is_loopback(each.known.host)}
+    return conclude(tried, await _find_proxies(unproven, nowhere, survey.timeout_seconds))
 
 
 def conclude(tried: Iterable[Tried], proxied: tuple[int, ...] = ()) -> WaysOut:
@@ -92,24 +94,40 @@ def conclude(tried: Iterable[Tried], proxied: tuple[int, ...] = ()) -> WaysOut:
         observed[one.known.port] = min(before, one.observed, key=_BEST_FIRST.index)
     failure = ""
     if all(seen is Observed.UNKNOWN for seen in observed.values()):
-        reasons = sorted({one.failure for one in every if one.failure})
-        failure = "; ".join(reasons) or "nothing could be tried"
+        failure = _why_nothing(every)
     return WaysOut(observed, every, failure, proxied)
 
 
 def _doubt(one: Tried, proxied: tuple[int, ...]) -> Tried:
     """A proxy that answers for everybody cannot show the certificate of the host behind."""
-    is_open = one.observed in (Observed.OPEN, Observed.SLOW)
-    is_proven = one.measured is not None and one.measured.is_verified
-    if one.known.port in proxied and is_open and not is_proven:
+    if one.known.port in proxied and _is_unproven(one):
         return replace(one, observed=Observed.INTERCEPTED)
     return one
+
+
+def _is_unproven(one: Tried) -> bool:
+    """Something answered as the host would, and showed no certificate of the host."""
+    is_open = one.observed in (Observed.OPEN, Observed.SLOW)
+    return is_open and (one.measured is None or not one.measured.is_verified)
+
+
+def _why_nothing(tried: Sequence[Tried]) -> str:
+    """The reasons in one line, each with the first host that met it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in tried:
+        if one.known.host not in by_reason.setdefault(one.failure or "nothing was seen", []):
+            by_reason[one.failure or "nothing was seen"].append(one.known.host)
+    lines = []
+    for reason, hosts in by_reason.items():
+        others = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+        lines.append(f"{reason} ({hosts[0]}{others})")
+    return "; ".join(lines)
 
 
 async def _try(target: KnownGood, survey: Survey) -> Tried:
     found = await resolve(target.host, family=survey.family, seconds=survey.timeout_seconds)
     if not found.addresses:
-        return Tried(target, Observed.UNKNOWN, None, f"{target.host}: {found.failure}")
+        return Tried(target, Observed.UNKNOWN, None, found.failure)
     address = _first(found.addresses)
     measured = await measure_endpoint(target.host, address, target.port, survey, target.mode)
     observed = observe(measured)
@@ -138,11 +156,8 @@ def observe(measured: Measured) -> Observed:
             return Observed.UNKNOWN
 
 
-async def _find_proxies(known: Sequence[KnownGood], nowhere: Sequence[str], seconds: float) -> tuple[int, ...]:
-    """The ports at which an address answers that nobody has. Not asked where all hosts are on this machine."""
-    if all(_is_loopback(one.host) for one in known):
-        return ()
-    ports = sorted({one.port for one in known} & set(_NOWHERE_PORTS))
+async def _find_proxies(ports: Iterable[int], nowhere: Sequence[str], seconds: float) -> tuple[int, ...]:
+    """Those of the ports at which somebody answers for an address that nobody has."""
     pairs = [(address, port) for address in nowhere for port in ports]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(dial(address, port, timeout_seconds=min(seconds, 3.0))) for address, port in pairs]
