@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import warnings
+from collections.abc import Callable
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,6 +24,13 @@ _USAGES = {
     ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning",
     ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "anyExtendedKeyUsage",
 }
+_PARSED_LATE: Final[tuple[Callable[[x509.Certificate], object], ...]] = (
+    lambda one: one.subject.rfc4514_string(),
+    lambda one: one.issuer.rfc4514_string(),
+    lambda one: one.not_valid_before_utc.timestamp(),
+    lambda one: one.not_valid_after_utc.timestamp(),
+)
+"""What is decoded only when it is asked for, and without which there is nothing to say."""
 UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, OverflowError)
 """What reading a certificate of strangers may raise: broken DER, unknown keys, forbidden encodings."""
 
@@ -31,9 +40,12 @@ def read_certificate(der: bytes) -> x509.Certificate | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return x509.load_der_x509_certificate(der)
+            certificate = x509.load_der_x509_certificate(der)
+            for read in _PARSED_LATE:
+                read(certificate)
     except UNREADABLE:
         return None
+    return certificate
 
 
 def describe(der: bytes) -> Certificate:

@@ -24,18 +24,15 @@ def _lines(talk: Conversation) -> Iterator[str]:
     yield f"=== {where} {dial.outcome.value} after {dial.seconds:.3f} s"
     if dial.outcome is not DialOutcome.OPEN:
         return
-    is_shown = talk.opening is Opening.CLEAR
-    if not is_shown and talk.tls is not None:
+    if talk.opening is Opening.TLS and talk.tls is not None:
         yield from _tls_lines(talk.tls)
     for said in talk.said:
-        if said.is_in_tls and not is_shown and talk.tls is not None and talk.opening is Opening.CLEAR:
-            yield from _tls_lines(talk.tls)
         yield from _said_lines(said)
         if said.stage is Stage.TLS and said.code == 220 and talk.tls is not None:
             for line in talk.injected:
                 yield f"<** {line} (in the clear, before TLS)"
             yield from _tls_lines(talk.tls)
-    if not talk.said and talk.heard:
+    if not talk.said and talk.heard and talk.tls is None:
         yield f"<** {talk.heard}"
     yield f"=== {_end(talk)}"
 
