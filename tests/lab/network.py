@@ -27,6 +27,8 @@ T = TypeVar("T")
 HERE_4, HERE_6 = "192.0.2.2", "2001:db8:1::2"
 ROUTER_4, ROUTER_6 = "192.0.2.1", "2001:db8:1::1"
 SERVER_4, SERVER_6 = "198.51.100.2", "2001:db8:2::2"
+GOOD_4, GOOD_6 = "198.51.100.3", "2001:db8:2::3"
+"""More addresses of `server`: hosts that work when the one in question does not."""
 _CLONE_NEWNET: Final = 0x40000000
 _COUNTER = itertools.count()
 
@@ -82,6 +84,8 @@ class Internet:
         for name, four, six in ((self.here, ROUTER_4, ROUTER_6), (self.server, "198.51.100.1", "2001:db8:2::1")):
             ip("-n", name, "route", "add", "default", "via", four)
             ip("-n", name, "-6", "route", "add", "default", "via", six)
+        ip("-n", self.server, "address", "add", f"{GOOD_4}/24", "dev", "net1")
+        ip("-n", self.server, "address", "add", f"{GOOD_6}/64", "dev", "net1", "nodad")
         unlimited = ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0", "net.ipv4.icmp_msgs_per_sec=100000")
         self.do(self.router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", *unlimited)
 
@@ -176,11 +180,12 @@ async def _is_there(address: str) -> bool:
     return True
 
 
-def greet(banner: bytes = b"220 mx.example.net ESMTP\r\n") -> Callable[[socket.socket], None]:
-    """A server that greets and answers every command with a plain 250, QUIT with 221."""
+def greet(banner: bytes | None = None) -> Callable[[socket.socket], None]:
+    """A server that greets, by default with its address, answers every command with a plain 250, QUIT with 221."""
 
     def talk(sock: socket.socket) -> None:
-        sock.sendall(banner)
+        own = f"220 [{sock.getsockname()[0]}] ESMTP\r\n".encode()
+        sock.sendall(own if banner is None else banner)
         with sock.makefile("rb") as lines:
             for line in lines:
                 is_quit = line[:4].upper() == b"QUIT"

@@ -126,4 +126,4 @@ def test_mask_is_known_in_greeting_and_keywords() -> None:
     ids=["fine", "implicit", "silent", "no TLS", "masked", "limited"],
 )
 def test_failure_calls_for_controls(talk: Conversation, failed: bool) -> None:
-    assert has_failed(Endpoint("mx.example.com", "192.0.2.7", 587, 0, (OPEN,), (talk,))) is failed
+    assert has_failed(Endpoint("mx.example.com", "192.0.2.7", 587, 0, (OPEN,), (talk,)), Intent.AUTO) is failed

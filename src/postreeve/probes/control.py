@@ -24,7 +24,9 @@ _SAME_PORT: Final = 2
 _OTHERS: Final = 2
 
 
-async def control(address: str, port: int, tried: frozenset[int], request: Request, source: str) -> tuple[Control, ...]:
+async def control(
+    host: str, address: str, port: int, tried: frozenset[int], request: Request, source: str
+) -> tuple[Control, ...]:
     """Everything that tells whose fault a failure at `address` is; all side by side, within about six seconds.
 
     On loopback there is no path, so only other ports of the host are dialled. Hosts that are known to answer are
@@ -42,21 +44,33 @@ async def control(address: str, port: int, tried: frozenset[int], request: Reque
             if (":" in one) == (where.version == 6)
         ]
         if where.is_global or request.has_own_known_good:
-            chosen = choose_known_good(request.known_good, port)
+            others = [one for one in request.known_good if one.host not in (host, address)]
+            chosen = choose_known_good(others, port, where.version)
             wanted += [_known(one, where.version, request, source) for one in chosen]
     made = await asyncio.gather(*wanted)
     return tuple(filter(None, made))
 
 
-def choose_known_good(known: Iterable[KnownGood], port: int) -> tuple[KnownGood, ...]:
-    """Two on the port in question, and two on others: is this port closed here, or every way out?"""
-    every = tuple(known)
+def choose_known_good(known: Iterable[KnownGood], port: int, version: int) -> tuple[KnownGood, ...]:
+    """Two on the port in question, and two on others: is this port closed here, or every way out?
+
+    Addresses of the other family than `version` say nothing and are left out.
+    """
+    every = tuple(one for one in known if _version(one.host) in (0, version))
     same = [one for one in every if one.port == port][:_SAME_PORT]
     others: list[KnownGood] = []
     for one in every:
         if one.port != port and one.port not in {other.port for other in others} and len(others) < _OTHERS:
             others.append(one)
     return (*same, *others)
+
+
+def _version(host: str) -> int:
+    """4 or 6 for an address, 0 for a name."""
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return 0
 
 
 async def _known(known: KnownGood, version: int, request: Request, source: str) -> Control | None:

@@ -139,7 +139,7 @@ def has_connected(endpoint: Endpoint) -> bool:
     return any(dial.outcome is DialOutcome.OPEN for dial in endpoint.dials)
 
 
-def has_failed(endpoint: Endpoint) -> bool:
+def has_failed(endpoint: Endpoint, intent: Intent) -> bool:
     """Whether something went wrong that could be the path's doing rather than the server's."""
     if not has_connected(endpoint):
         return True
@@ -154,7 +154,7 @@ def has_failed(endpoint: Endpoint) -> bool:
         return True
     hello = last.reply(Stage.EHLO, in_tls=False)
     offers = hello is not None and any(line.strip().upper() == "STARTTLS" for line in hello.lines[1:])
-    lacks_tls = tls is None and not offers and last.opening is Opening.CLEAR
+    lacks_tls = tls is None and not offers and last.opening is Opening.CLEAR and intent is not Intent.PLAIN
     return lacks_tls or any(
         said.code >= 400 for said in last.said if said.stage in (Stage.BANNER, Stage.EHLO, Stage.TLS)
     )

@@ -221,7 +221,7 @@ class _Walker:
 
     async def _look_into_failures(self) -> None:
         """Controls for one failed endpoint of each family; traces where no connection came about."""
-        failed = [one for one in self._endpoints if has_failed(one)]
+        failed = [one for one in self._endpoints if has_failed(one, self._request.intent)]
         if not failed:
             return
         self._progress("something failed: trying other ways to find out whose fault it is")
@@ -240,7 +240,7 @@ class _Walker:
         tried = {one.port for one in self._endpoints if one.address == endpoint.address}
         tried |= {one.dial.port for one in self._controls if one.dial.address == endpoint.address}
         source = self._source(endpoint.address)
-        return await control(endpoint.address, endpoint.port, frozenset(tried), self._request, source)
+        return await control(endpoint.host, endpoint.address, endpoint.port, frozenset(tried), self._request, source)
 
 
 def _is_worth_a_trace(endpoint: Endpoint) -> bool:
