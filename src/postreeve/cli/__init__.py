@@ -30,6 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explain": ("postreeve.cli.explain", "explain"),
     "explain-log": ("postreeve.cli.explain_log", "explain_log"),
     "probe-server": ("postreeve.cli.probe_server", "probe_server"),
+    "lint": ("postreeve.cli.lint", "lint"),
+    "snippet": ("postreeve.cli.snippet", "snippet"),
 }
 
 

@@ -116,6 +116,10 @@ def _shared(code: Code) -> Iterator[Entry]:
             key, value = (as_scalar(argument) for argument in call.arguments[:2])
             if key is not None and key.value == "From" and value is not None:
                 yield Entry("shared.from", value, call.name_span)
+        elif call.name.endswith((".From", ".SetAddressHeader")) and call.arguments:
+            value = as_scalar(call.arguments[0])
+            if value is not None:
+                yield Entry("shared.from", value, call.name_span)
 
 
 def _settle(group: Group) -> SubmissionSettings | None:
