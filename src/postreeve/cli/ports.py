@@ -6,11 +6,11 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 
+from postreeve.cli import ports_options as options
 from postreeve.cli.output import clean, print_json
 from postreeve.cli.place import JsonOption
 from postreeve.cli.ports_document import host_document, overview_document
@@ -35,55 +35,16 @@ _NOT_TRIED: Final = WaysOut({}, (), "not asked for")
 
 
 def ports(
-    host: Annotated[
-        str | None, typer.Argument(metavar="HOST", help="A submission host or MX: name, address, or host:port.")
-    ] = None,
-    from_here: Annotated[
-        bool | None,
-        typer.Option(
-            "--from-here/--not-from-here",
-            help="Test which ports lead out of this network, with patience; or do not. Default: a quick try without "
-            "HOST, and with it only where something does not answer.",
-        ),
-    ] = None,
-    app: Annotated[
-        str,
-        typer.Option(
-            "--app",
-            metavar="KIND",
-            help='For this program: its limits count and its settings are printed; "server" is a mail server that '
-            "relays to an MX. Kinds: see `postreeve snippet`.",
-        ),
-    ] = "",
-    port: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--port",
-            min=1,
-            max=65_535,
-            help="Measure this port; may be repeated. Default: the usual and the provider's.",
-        ),
-    ] = None,
-    four: Annotated[bool, typer.Option("-4", "--ipv4", help="IPv4 only.")] = False,
-    six: Annotated[bool, typer.Option("-6", "--ipv6", help="IPv6 only.")] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0.2, max=60, help="For each step, such as a connect.")
-    ] = 5.0,
-    known_good: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--known-good",
-            metavar="HOST:PORT",
-            help=f'A server that is known to answer; may be repeated; "none" for none. Default: ${VARIABLE}, or ours.',
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option("--ca-file", metavar="FILE", help="Trust these authorities (PEM) instead of the system's."),
-    ] = None,
-    hello: Annotated[
-        str, typer.Option("--hello", metavar="NAME", help="The name in EHLO. Default: this machine's.")
-    ] = "",
+    host: options.Host = None,
+    from_here: options.FromHere = None,
+    app: options.App = "",
+    port: options.Ports = None,
+    four: options.Four = False,
+    six: options.Six = False,
+    timeout: options.Timeout = 5.0,
+    known_good: options.Good = None,
+    ca_file: options.CaFile = None,
+    hello: options.Hello = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show what each SMTP port is for and which lead out of this network; or measure a host's ports and choose one.
