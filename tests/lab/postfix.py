@@ -8,41 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import pytest
 
+from bench.postfix import PrivatePostfix
 from tests.lab.waiting import until
-
-_SERVICES = """
-127.0.0.1:{port} inet n - n - - smtpd
-127.0.0.1:{submission} inet n - n - - smtpd
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
-127.0.0.1:{submissions} inet n - n - - smtpd
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-flush unix n - n 1000? 0 flush
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
 
 
 class Postfix:
@@ -54,20 +27,12 @@ class Postfix:
             pytest.skip("Postfix is started by root only")
         self.base = base
         self.port, self.submission_port, self.submissions_port = free_ports(3)
-        self._configuration = base / "etc"
-        self.log_file = base / "maillog"
+        self._private = PrivatePostfix(base)
+        self.log_file = self._private.log_file
         self._settings: Mapping[str, str] = {
-            "compatibility_level": "3.6",
-            "queue_directory": str(base / "spool"),
-            "data_directory": str(base / "data"),
-            "maillog_file": str(self.log_file),
-            "maillog_file_prefixes": str(base),
             "myhostname": "postfix.example.com",
-            "mydestination": "",
             "mynetworks": "192.0.2.1/32",
-            "inet_interfaces": "all",
             "inet_protocols": "ipv4",
-            "alias_maps": "",
             "smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination",
             "virtual_mailbox_domains": "static:ALL",
             "virtual_mailbox_base": str(base / "mail"),
@@ -87,27 +52,17 @@ class Postfix:
         }
 
     def __enter__(self) -> Self:
-        for name in ("etc", "spool", "data", "mail"):
-            (self.base / name).mkdir(parents=True)
-        shutil.chown(self.base / "data", "postfix")
+        ports = {"relay": self.port, "submission": self.submission_port, "submissions": self.submissions_port}
+        self._private.prepare(ports, self._settings)
+        (self.base / "mail").mkdir()
         shutil.chown(self.base / "mail", 65534, 65534)
         open_up(self.base)
-        main = "".join(f"{name} = {value}\n" for name, value in self._settings.items())
-        (self._configuration / "main.cf").write_text(main)
-        (self._configuration / "master.cf").write_text(
-            _SERVICES.format(port=self.port, submission=self.submission_port, submissions=self.submissions_port)
-        )
-        self._run("start")
+        self._private.start()
         until(lambda: answers(self.port), "Postfix's greeting")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("stop")
-
-    def _run(self, action: str) -> None:
-        command = ["/usr/sbin/postfix", "-c", str(self._configuration), action]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0 or action == "stop", done.stderr + self.log()
+        self._private.stop()
 
     def log(self) -> str:
         """What Postfix logged."""
