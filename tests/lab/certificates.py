@@ -52,14 +52,17 @@ class Authority:
         is_authority: bool = True,
         expired: bool = False,
         path_length: int | None = None,
+        usages: tuple[x509.ObjectIdentifier, ...] = (),
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signer, issuer = (self.key, subject) if parent is None else (parent.key, parent.certificate.subject)
         now = datetime.datetime.now(datetime.UTC)
+        builder = _builder(subject, issuer, self.key, now - 3 * DAY, now - DAY if expired else now + 30 * DAY)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         self.certificate = (
-            _builder(subject, issuer, self.key, now - 3 * DAY, now - DAY if expired else now + 30 * DAY)
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
+            builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
@@ -82,8 +85,12 @@ class Authority:
         has_alternative: bool = True,
         issuer_url: str = "",
         ocsp_url: str = "",
+        more: tuple[x509.ExtensionType, ...] = (),
     ) -> Issued:
-        """A server certificate for these DNS names and addresses, the first of them its common name too."""
+        """A server certificate for these DNS names and addresses, the first of them its common name too.
+
+        `more` are extensions that are critical.
+        """
         key = key or ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         start = now + DAY if future else now - 3 * DAY
@@ -96,6 +103,8 @@ class Authority:
             )
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        for one in more:
+            builder = builder.add_extension(one, critical=True)
         access = [
             x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
             for method, url in (

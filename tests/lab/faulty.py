@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.lab.certificates import CLIENT, SERVER, Authority, Issued, key_pem
 
+ANY = x509.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 HOST = "mail.example.com"
 
 
@@ -115,6 +116,12 @@ FAULTS: dict[str, tuple[Callable[[], Issued], set[tuple[int, int]]]] = {
     "issuer's key is weak": (
         lambda: Authority("Weak", root(), key=rsa.generate_private_key(65537, 1024)).issue(HOST),
         {(67, 1)},
+    ),
+    "any usage": (lambda: middle().issue(HOST, usages=(ANY,)), {(26, 0)}),
+    "issuer is for clients": (lambda: Authority("Clients", root(), usages=(CLIENT,)).issue(HOST), {(26, 1)}),
+    "unknown and critical": (
+        lambda: middle().issue(HOST, more=(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.1"), b"0"),)),
+        {(34, 0)},
     ),
     "path too long": (
         lambda: Authority("Lower", Authority("Short", root(), path_length=0)).issue(HOST),

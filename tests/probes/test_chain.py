@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 
 from postreeve.probes.authority import Authorities, load_authorities
+from postreeve.probes.certificate import read_certificate
 from postreeve.probes.chain import judge, trouble
 from postreeve.probes.identity import NameMatch
 from tests.lab.faulty import FAULTS, HOST, make, middle, root
@@ -80,8 +83,18 @@ def test_authorities_refuse_a_file_without_certificates(tmp_path: Path) -> None:
         load_authorities(tmp_path / "empty.pem")
 
 
-# With OpenSSL as the witness
+@given(st.integers(0, 2_000), st.integers(0, 255))
+def test_judge_bears_a_damaged_certificate(place: int, octet: int) -> None:
+    damaged = bytearray(_DERS[place % 2])
+    damaged[place // 2 % len(damaged)] = octet
+    chain = [read_certificate(bytes(damaged)), read_certificate(_DERS[1 - place % 2])]
+    judge([one for one in chain if one is not None], _trusted(), HOST, time.time())
 
+
+_DERS = [one.public_bytes(Encoding.DER) for one in make("healthy").issued.chain]
+
+
+# With OpenSSL as the witness
 
 
 @pytest.fixture

@@ -31,7 +31,15 @@ _PARSED_LATE: Final[tuple[Callable[[x509.Certificate], object], ...]] = (
     lambda one: one.not_valid_after_utc.timestamp(),
 )
 """What is decoded only when it is asked for, and without which there is nothing to say."""
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, OverflowError)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 """What reading a certificate of strangers may raise: broken DER, unknown keys, forbidden encodings."""
 
 
