@@ -124,6 +124,11 @@ def _show(server: Server) -> str:
     )
 
 
+_KNOWN: Final = frozenset({
+    "smtp_address", "smtp_port", "smtp_domain", "smtp_user_name", "smtp_password", "smtp_authentication",
+    "smtp_enable_start_tls", "smtp_openssl_verify_mode", "smtp_force_tls", "smtp_open_timeout",
+    "smtp_read_timeout", "notification_email",
+})  # fmt: skip
 DISCOURSE: Final = Program(
     name="discourse",
     title="Discourse",
@@ -136,4 +141,5 @@ DISCOURSE: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

@@ -142,6 +142,14 @@ def _spell(name: str) -> str:
     return f"GITEA__mailer__{name.upper()}"
 
 
+_KNOWN: Final = frozenset({
+    "enabled", "protocol", "smtp_addr", "smtp_port", "use_client_cert", "client_cert_file", "client_key_file",
+    "force_trust_server_cert", "user", "passwd", "enable_helo", "helo_hostname", "from", "envelope_from",
+    "subject_prefix", "send_as_plain_text", "sendmail_path", "sendmail_args", "sendmail_timeout",
+    "sendmail_convert_crlf", "name", "from_display_name_format", "override_header", "embed_attachment_images",
+    "send_buffer_len", "host", "is_tls_enabled", "skip_verify", "mailer_type", "disable_helo",
+    "use_certificate", "cert_file", "key_file", "enable_html_alternative", "passwd__file",
+})  # fmt: skip
 GITEA: Final = Program(
     name="gitea",
     title="Gitea and Forgejo",
@@ -150,4 +158,5 @@ GITEA: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

@@ -120,6 +120,12 @@ def _show(server: Server) -> str:
 _NOTATION: Final = Notation(
     line=lambda key, literal: f"{key} = {literal}", literal=_literal, spell=lambda name: f"gitlab_rails['{name}']"
 )
+_KNOWN: Final = frozenset({
+    "smtp_enable", "smtp_address", "smtp_port", "smtp_user_name", "smtp_password", "smtp_domain",
+    "smtp_authentication", "smtp_enable_starttls_auto", "smtp_tls", "smtp_ssl", "smtp_force_ssl",
+    "smtp_openssl_verify_mode", "smtp_ca_path", "smtp_ca_file", "smtp_pool", "smtp_open_timeout",
+    "smtp_read_timeout", "gitlab_email_from", "gitlab_email_enabled",
+})  # fmt: skip
 GITLAB: Final = Program(
     name="gitlab",
     title="GitLab (Omnibus)",
@@ -128,4 +134,5 @@ GITLAB: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

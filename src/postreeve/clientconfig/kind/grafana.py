@@ -109,6 +109,10 @@ def _show(server: Server) -> str:
 
 
 _NAME_OF, _SPELL = prefixed("GF_SMTP_")
+_KNOWN: Final = frozenset({
+    "enabled", "host", "user", "password", "cert_file", "key_file", "skip_verify", "from_address",
+    "from_name", "ehlo_identity", "starttls_policy", "enable_tracing", "password__file",
+})  # fmt: skip
 GRAFANA: Final = Program(
     name="grafana",
     title="Grafana",
@@ -120,4 +124,5 @@ GRAFANA: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

@@ -96,6 +96,11 @@ def _show(server: Server) -> str:
     )
 
 
+_KNOWN: Final = frozenset({
+    "host", "port", "from", "fromDisplayName", "replyTo", "replyToDisplayName", "envelopeFrom", "ssl",
+    "starttls", "auth", "user", "password", "authType", "authTokenUrl", "authTokenScope", "authTokenClientId",
+    "authTokenClientSecret", "debug", "allowutf8", "timeout", "connectionTimeout", "writeTimeout",
+})  # fmt: skip
 KEYCLOAK: Final = Program(
     name="keycloak",
     title="Keycloak",
@@ -104,4 +109,5 @@ KEYCLOAK: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

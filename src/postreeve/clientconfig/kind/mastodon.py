@@ -15,26 +15,11 @@ from postreeve.clientconfig.program.notation import ABSENT, Changes
 from postreeve.clientconfig.program.program import Program, basename, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
 
-_NAMES: Final = frozenset(
-    [
-        "SMTP_SERVER",
-        "SMTP_PORT",
-        "SMTP_LOGIN",
-        "SMTP_PASSWORD",
-        "SMTP_FROM_ADDRESS",
-        "SMTP_TLS",
-        "SMTP_SSL",
-        "SMTP_ENABLE_STARTTLS",
-        "SMTP_ENABLE_STARTTLS_AUTO",
-        "SMTP_OPENSSL_VERIFY_MODE",
-        "SMTP_AUTH_METHOD",
-        "SMTP_CA_FILE",
-        "SMTP_DOMAIN",
-        "SMTP_DELIVERY_METHOD",
-        "SMTP_REPLY_TO",
-        "SMTP_RETURN_PATH",
-    ]
-)
+_NAMES: Final = frozenset({
+    "SMTP_SERVER", "SMTP_PORT", "SMTP_LOGIN", "SMTP_PASSWORD", "SMTP_FROM_ADDRESS", "SMTP_TLS", "SMTP_SSL",
+    "SMTP_ENABLE_STARTTLS", "SMTP_ENABLE_STARTTLS_AUTO", "SMTP_OPENSSL_VERIFY_MODE", "SMTP_AUTH_METHOD",
+    "SMTP_CA_FILE", "SMTP_DOMAIN", "SMTP_DELIVERY_METHOD", "SMTP_REPLY_TO", "SMTP_RETURN_PATH",
+})  # fmt: skip
 _STARTTLS_OF: Final = {TlsMode.PLAIN: "never", TlsMode.OPPORTUNISTIC: "auto", TlsMode.STARTTLS: "always"}
 _MODE_OF: Final = {word: mode for mode, word in _STARTTLS_OF.items()}
 
@@ -132,8 +117,9 @@ MASTODON: Final = Program(
     name="mastodon",
     title="Mastodon",
     modes=frozenset({TlsMode.PLAIN, TlsMode.OPPORTUNISTIC, TlsMode.STARTTLS, TlsMode.IMPLICIT}),
-    forms=(env_form("SMTP_SERVER", lambda key: key if key in _NAMES else "", str, _is_env),),
+    forms=(env_form("SMTP_SERVER", lambda key: key if key.startswith("SMTP_") else "", str, _is_env),),
     settle=_settle,
     change=_change,
     show=_show,
+    known=_NAMES,
 )

@@ -17,59 +17,16 @@ from postreeve.clientconfig.program.words import scan_words
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
 from postreeve.clientconfig.text import Entry, Scalar, Source
 
-_COMMANDS: Final = frozenset(
-    [
-        "defaults",
-        "account",
-        "eval",
-        "host",
-        "port",
-        "source_ip",
-        "proxy_host",
-        "proxy_port",
-        "socket",
-        "timeout",
-        "protocol",
-        "domain",
-        "auth",
-        "user",
-        "password",
-        "passwordeval",
-        "ntlmdomain",
-        "tls",
-        "tls_starttls",
-        "tls_trust_file",
-        "tls_crl_file",
-        "tls_fingerprint",
-        "tls_key_file",
-        "tls_cert_file",
-        "tls_certcheck",
-        "tls_priorities",
-        "tls_host_override",
-        "tls_min_dh_prime_bits",
-        "from",
-        "auto_from",
-        "maildomain",
-        "from_full_name",
-        "allow_from_override",
-        "dsn_notify",
-        "dsn_return",
-        "set_from_header",
-        "set_date_header",
-        "set_msgid_header",
-        "remove_bcc_headers",
-        "undisclosed_recipients",
-        "logfile",
-        "logfile_time_format",
-        "syslog",
-        "aliases",
-        "add_missing_from_header",
-        "keepbcc",
-        "add_missing_date_header",
-        "connect_timeout",
-        "tls_force_sslv3",
-    ],
-)
+_COMMANDS: Final = frozenset({
+    "defaults", "account", "eval", "host", "port", "source_ip", "proxy_host", "proxy_port", "socket",
+    "timeout", "protocol", "domain", "auth", "user", "password", "passwordeval", "ntlmdomain", "tls",
+    "tls_starttls", "tls_trust_file", "tls_crl_file", "tls_fingerprint", "tls_key_file", "tls_cert_file",
+    "tls_certcheck", "tls_priorities", "tls_host_override", "tls_min_dh_prime_bits", "from", "auto_from",
+    "maildomain", "from_full_name", "allow_from_override", "dsn_notify", "dsn_return", "set_from_header",
+    "set_date_header", "set_msgid_header", "remove_bcc_headers", "undisclosed_recipients", "logfile",
+    "logfile_time_format", "syslog", "aliases", "add_missing_from_header", "keepbcc",
+    "add_missing_date_header", "connect_timeout", "tls_force_sslv3",
+})  # fmt: skip
 _FILES: Final = (".msmtprc", "msmtprc", "msmtp.conf")
 
 
@@ -125,7 +82,6 @@ def _settle(group: Group) -> SubmissionSettings | None:
         contradictions.append("there is a user, but auth is off, so msmtp does not log in")
     if auth not in ("off", "external") and not group.has("user"):
         contradictions.append(f"auth is {auth}, but there is no user")
-    unknown = [entry for entry in group.entries if entry.key not in _COMMANDS]
     verifies = group.decides(_word(group, "tls_certcheck", "on") != "off", "tls_certcheck")
     return settings_of(
         group,
@@ -139,7 +95,6 @@ def _settle(group: Group) -> SubmissionSettings | None:
         verifies_certificate=verifies,
         timeout_seconds=group.seconds("timeout"),
         hello_name=group.text("domain"),
-        unknown=tuple(group.value(entry, None) for entry in unknown),
         contradictions=tuple(contradictions),
     )
 
@@ -209,4 +164,5 @@ MSMTP: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_COMMANDS,
 )

@@ -145,6 +145,12 @@ _NOTATION: Final = Notation(
     is_before=True,
     removes=False,
 )
+_KNOWN: Final = frozenset({
+    "mail_smtpmode", "mail_sendmailmode", "mail_smtphost", "mail_smtpport", "mail_smtpsecure",
+    "mail_smtpauth", "mail_smtpauthtype", "mail_smtpname", "mail_smtppassword", "mail_smtptimeout",
+    "mail_smtpdebug", "mail_from_address", "mail_domain", "mail_template_class", "mail_send_plaintext_only",
+    "mail_smtpstreamoptions",
+})  # fmt: skip
 NEXTCLOUD: Final = Program(
     name="nextcloud",
     title="Nextcloud",
@@ -153,4 +159,5 @@ NEXTCLOUD: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

@@ -61,6 +61,10 @@ def _show(server: Server) -> str:
     )
 
 
+_KNOWN: Final = frozenset({
+    "smtp_server", "smtp_port", "smtp_ssl", "smtp_user", "smtp_password", "smtp_ssl_certificate_filename",
+    "smtp_ssl_private_key_filename", "email_from", "from_filter",
+})  # fmt: skip
 ODOO: Final = Program(
     name="odoo",
     title="Odoo",
@@ -69,4 +73,5 @@ ODOO: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

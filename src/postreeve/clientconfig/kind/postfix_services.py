@@ -82,7 +82,8 @@ def _settle(group: Group) -> SubmissionSettings | None:
     place = group.last["service"]
     return settings_of(
         group,
-        port=None if port == 25 else group.value(place, port),
+        # Without a place: nothing but a service of our own follows from its name, no host is missing.
+        port=None if port == 25 else Value(port, group.value(place, port).key),
         mode=_mode(group, port),
         extra=tuple(group.value(entry, str(entry.scalar.value)) for entry in group.entries if "." not in entry.key),
         contradictions=tuple(contradictions),

@@ -112,6 +112,10 @@ def _show(server: Server) -> str:
     )
 
 
+_KNOWN: Final = frozenset({
+    "address", "port", "domain", "user_name", "password", "authentication", "tls", "ssl", "enable_starttls",
+    "enable_starttls_auto", "openssl_verify_mode", "open_timeout", "read_timeout", "ca_file", "ca_path",
+})  # fmt: skip
 REDMINE: Final = Program(
     name="redmine",
     title="Redmine",
@@ -120,4 +124,5 @@ REDMINE: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

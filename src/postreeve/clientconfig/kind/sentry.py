@@ -83,6 +83,10 @@ def _show(server: Server) -> str:
     )
 
 
+_KNOWN: Final = frozenset({
+    "backend", "host", "port", "username", "password", "use-tls", "use-ssl", "subject-prefix", "from",
+    "list-namespace", "enable-replies", "reply-hostname", "timeout", "mailgun-api-key",
+})  # fmt: skip
 SENTRY: Final = Program(
     name="sentry",
     title="Sentry",
@@ -91,4 +95,5 @@ SENTRY: Final = Program(
     settle=_settle,
     change=_change,
     show=_show,
+    known=_KNOWN,
 )

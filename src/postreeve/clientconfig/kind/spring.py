@@ -14,8 +14,9 @@ from typing import Final
 from postreeve.clientconfig.program.form import yaml_literal
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Notation, bare
-from postreeve.clientconfig.program.outline import ModeChanges, amend, outline, slip_of
+from postreeve.clientconfig.program.outline import ModeChanges, amend, outline
 from postreeve.clientconfig.program.program import Form, Program, basename
+from postreeve.clientconfig.program.slip import slip_of
 from postreeve.clientconfig.scan.ini import scan_properties
 from postreeve.clientconfig.scan.markup import scan_yaml
 from postreeve.clientconfig.scan.tree import flatten

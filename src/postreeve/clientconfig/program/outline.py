@@ -8,19 +8,18 @@ one of the program's and is none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from postreeve.clientconfig.program.group import Group
 from postreeve.clientconfig.program.notation import Changes, Wish
 from postreeve.clientconfig.program.program import fulfil, settings_of
+from postreeve.clientconfig.program.slip import slip_of
 from postreeve.clientconfig.settings import SubmissionSettings, TlsMode, Value, Wanted
 from postreeve.clientconfig.text import Entry, renamed
 
 Names = Mapping[str, str]
 ModeChanges = Mapping[TlsMode, Mapping[str, Wish]]
 """What makes a mode; a name that begins with `~` is changed where it is there and never added."""
-
-_LONGEST_SLIP: Final = 2
 
 
 def outline(
@@ -79,30 +78,6 @@ def named(entries: Iterable[Entry], names: Names, prefixes: tuple[str, ...] = ()
             if meant and meant not in there:
                 kept.append(renamed(entry, "?" + (meant.upper() if entry.key.isupper() else meant)))
     return kept
-
-
-def slip_of(key: str, known: Iterable[str]) -> str:
-    """The known key that `key` (lower case) is one or two slips of the finger away from, or ""."""
-    if len(key) < 6 or key[-1].isdigit():
-        return ""
-    most = 1 if len(key) < 9 else _LONGEST_SLIP
-    near = [(distance(key, each), each) for each in known if abs(len(each) - len(key)) <= most]
-    best = min(near, default=(most + 1, ""))
-    return best[1] if 0 < best[0] <= most else ""
-
-
-def distance(one: str, other: str) -> int:
-    """Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        earlier, before, row = before, row, [i]
-        for j, facing in enumerate(other, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != facing))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == facing:
-                cost = min(cost, earlier[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
 
 
 def amend(group: Group, wanted: Wanted, modes: ModeChanges, *, unit: float = 1.0) -> Changes | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from postreeve.clientconfig.program.group import Group
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, rewrite
+from postreeve.clientconfig.program.slip import strays
 from postreeve.clientconfig.settings import Edit, Server, SubmissionSettings, TlsMode, Wanted
 from postreeve.clientconfig.text import Source
 
@@ -39,6 +40,8 @@ class Program:
     settle: Callable[[Group], SubmissionSettings | None]
     change: Callable[[Group, Wanted], Changes | None]
     show: Callable[[Server], str]
+    known: frozenset[str] = frozenset()
+    """Every name that the program has for a setting of mail, where one that is none of them is a slip."""
 
     def recognises(self, file: str, text: str) -> bool:
         """True when this file is of this program and has mail settings in it."""
@@ -67,8 +70,12 @@ class Program:
             return found
         for group in form.scan(Source(text)):
             settings = self.settle(group)
-            if settings is not None:
-                found.append((replace(settings, kind=self.name, file=file), group, form))
+            if settings is None:
+                continue
+            unknown = settings.unknown
+            if self.known:
+                unknown += strays(group, self.known, form.notation.spell)
+            found.append((replace(settings, kind=self.name, file=file, unknown=unknown), group, form))
         return found
 
 
