@@ -75,9 +75,14 @@ async def test_login_shows_its_token_and_hears_the_refusal_out(mechanism: str, c
 
 
 async def test_login_is_never_tried_twice(ca_file: Path) -> None:
-    acts = login_acts("PLAIN LOGIN", Line(), Say(b"535 5.7.8 bad: " + PASSWORD.encode() + b"\r\n"), *BYE)
+    response = base64.b64encode(f"\0ann@example.com\0{PASSWORD}".encode())
+    echo = b"535-5.7.8 bad: " + PASSWORD.encode() + b"\r\n535 5.7.8 in " + response + b"\r\n"
+    acts = login_acts("PLAIN LOGIN", Line(), Say(echo), *BYE)
     conversation, over_tls = await log_in(acts, LOGIN, ca_file)
     assert over_tls.count(b"AUTH") == 1
+    refusal = conversation.reply(Stage.AUTH)
+    assert refusal is not None
+    assert refusal.lines == ("5.7.8 bad: ****", "5.7.8 in ****")
     assert (conversation.ending, conversation.ended_at) == (Ending.QUIT, Stage.AUTH)
 
 

@@ -177,12 +177,15 @@ class _Walk:
         self._auth_tried = mechanism
         answers = Answers(mechanism, login, self._script.reference_name or self._script.server_name, self._dial.port)
         command = answers.command()
-        shown = f"AUTH {mechanism}" + (" ****" if command.count(b" ") > 1 else "")
+        initial = command.split(b" ")[2:]
+        self._talk.hide(b" ".join(initial))
+        shown = f"AUTH {mechanism}" + (" ****" if initial else "")
         heard = await self._talk.ask(Stage.AUTH, command, self._patience.reply, shown)
         for _ in range(_MAX_CHALLENGES):
             if heard.code != 334:
                 break
             answer = answers.answer(heard.lines[-1])
+            self._talk.hide(answer)
             shown = "****" if len(answer) > 1 else (answer.decode() or "(an empty line)")
             heard = await self._talk.ask(Stage.AUTH, answer, self._patience.reply, shown)
         if heard.code != 235:

@@ -15,6 +15,7 @@ from postreeve.probes.hearing import MAX_HEARD_OCTETS, MAX_LINE_CHARACTERS, MAX_
 SMTP_LIKE: Final = frozenset({"", "smtp", "ftp", "nntp"})
 """What may still turn out to be SMTP: a banner that only looks like FTP is asked with EHLO."""
 _MASK: Final = b"****"
+_MIN_SECRET_OCTETS: Final = 4
 _MAX_UNASKED: Final = 5
 _SETTLE_SECONDS: Final = 0.3
 """How long octets that are no reply may go on until we make up our mind on what they are."""
@@ -48,6 +49,11 @@ class Talk:
     def is_in_tls(self) -> bool:
         """True once TLS is on."""
         return self._channel.tls is not None
+
+    def hide(self, secret: bytes) -> None:
+        """From now on, no reply that echoes `secret` is kept with it either."""
+        if len(secret) >= _MIN_SECRET_OCTETS:
+            self._secrets = (secret, *self._secrets)
 
     def now_in_tls(self) -> None:
         """Nothing that came before TLS counts any more (RFC 3207, section 4.2)."""
