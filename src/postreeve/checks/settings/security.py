@@ -50,7 +50,8 @@ def port_and_mode(subject: Subject) -> Iterator[Problem]:
     because = f"port {port} means {_WORDS[expected]}, and these settings do {_WORDS[mode]}"
     decides = subject.settings.mode
     place: Value[TlsMode] | Value[int] | None = decides if decides and decides.span else subject.settings.port
-    if expected not in subject.kind.modes:
+    can_starttls = TlsMode.STARTTLS in subject.kind.modes or TlsMode.OPPORTUNISTIC in subject.kind.modes
+    if expected not in subject.kind.modes and not (expected is TlsMode.STARTTLS and can_starttls):
         other, its_mode = best_port(subject)
         wanted = Wanted(port=other, mode=None if mode is its_mode else its_mode)
         fix = f"port {other}, where {_WORDS[its_mode]} is right"
@@ -58,8 +59,10 @@ def port_and_mode(subject: Subject) -> Iterator[Problem]:
         return
     wanted = Wanted(mode=expected)
     fix = f"{_WORDS[expected]} on port {port}"
-    if subject.kind.correct(subject.text, subject.settings, wanted) is None:
-        other = 465 if is_implicit else 587
+    other, provider = 465 if is_implicit else 587, provider_of(subject)
+    has_other = provider is None or provider.serves(other) is not None
+    can_change = expected in subject.kind.modes and subject.kind.correct(subject.text, subject.settings, wanted)
+    if has_other and not can_change:
         wanted, fix = Wanted(port=other), f"port {other} for {_WORDS[mode]}"
     span = place.span if place is not None else None
     yield problem(subject, rule.PORT_TLS_MISMATCH, Value("", span=span), because, fix, wanted=wanted)
@@ -170,8 +173,11 @@ def contradictions(subject: Subject) -> Iterator[Problem]:
     """What the reader saw to be impossible together."""
     if subject.mode is TlsMode.BOTH:
         return
+    # A kind that can decide what it saw itself does so for a wish that asks for nothing else.
+    edits = subject.kind.correct(subject.text, subject.settings, Wanted()) if subject.settings.contradictions else None
+    wanted, fix = (Wanted(), "as corrected") if edits else (None, "decide for one of them")
     for sentence in subject.settings.contradictions:
-        yield problem(subject, rule.CONTRADICTION, None, sentence, "decide for one of them")
+        yield problem(subject, rule.CONTRADICTION, None, sentence, fix, wanted=wanted)
 
 
 ENDLESS: Final = {

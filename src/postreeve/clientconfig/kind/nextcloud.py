@@ -98,7 +98,7 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
         sender="mail_from_address",
         timeout_seconds="mail_smtptimeout",
     )
-    if changes is None or wanted.mode in (TlsMode.STARTTLS, TlsMode.PLAIN, TlsMode.BOTH):
+    if changes is None or wanted.mode in (TlsMode.PLAIN, TlsMode.BOTH):
         return None
     if wanted.sender is not None:
         changes["mail_from_address"], _, changes["mail_domain"] = wanted.sender.rpartition("@")
