@@ -32,6 +32,20 @@ async def test_converse_starts_tls_and_greets_again(ca_file: Path) -> None:
     assert ("STARTTLS" in before.lines, "AUTH PLAIN" in after.lines) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("Mail.Example.COM.", HOST), ("192.0.2.1", ""), ("2001:db8::1", ""), ("", ""), ("x" * 300, ""), ("a..b", "")],
+)
+async def test_converse_names_the_host_as_sni_has_it(name: str, sent: str) -> None:
+    asked: list[str | None] = []
+    made = served(middle().issue(HOST))
+    made.sni_callback = lambda _, given, __: asked.append(given)
+    conversation, _ = await talk(secure(Line(), hello(), *BYE, tls=made), replace(PLAIN, server_name=name))
+    assert conversation.tls is not None
+    assert (conversation.tls.server_name, asked) == (sent, [sent or None])
+    assert conversation.ending is Ending.QUIT
+
+
 async def test_converse_keeps_what_was_injected_before_tls(ca_file: Path) -> None:
     acts = secure(Line(), hello(), *BYE, before=b"220 go\r\n250-evil\r\n250 AUTH PLAIN\r\n")
     conversation, _ = await talk(acts, replace(PLAIN, server_name=HOST, ca_file=ca_file))

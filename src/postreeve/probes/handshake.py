@@ -8,7 +8,6 @@ without it a probe knows less and works on.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import ssl
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from postreeve.checks.conversation import Ending, Tls
 from postreeve.probes.channel import Broken, Channel, reason_of
 from postreeve.probes.hearing import MAX_HEARD_OCTETS, escape
+from postreeve.probes.identity import is_address, normal_name
 from postreeve.probes.tls_message import alert_name, certificates_of, exchange_group, hello_group, looks_like_tls
 
 _HOOK: Final = "_msg_callback"
@@ -151,19 +151,11 @@ async def _exchange(channel: Channel, session: ssl.SSLObject, first: bytearray, 
 
 def _wrap(channel: Channel, context: ssl.SSLContext, server_name: str) -> tuple[str, ssl.SSLObject]:
     """The session, and the name that it really puts into SNI: none for an address (RFC 6066, section 3)."""
-    if server_name:
+    name = normal_name(server_name)
+    if name:
         with contextlib.suppress(ValueError):  # a name that cannot be one
-            session = channel.wrap(context, server_name)
-            return ("" if _is_address(server_name) else server_name), session
+            return ("" if is_address(name) else name), channel.wrap(context, name)
     return "", channel.wrap(context, "")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 _ERRORS: Final = {
