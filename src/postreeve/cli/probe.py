@@ -62,6 +62,8 @@ def probe(
     wrong, 1 the probe could not be made, 2 wrong usage, else the stage that failed: 10 dns, 20 tcp, 30 banner,
     40 ehlo, 50 tls, 60 cert, 70 auth, 80 mail, 90 rcpt, 100 data, 110 proto, 120 client.
     """
+    if four and six:
+        raise typer.BadParameter("--ipv4 and --ipv6 exclude each other")
     family = {(True, False): 4, (False, True): 6}.get((four, six))
     given = options.Given(
         user, password_file, password_env, password_stdin, tuple(mechanism), mail_from, to, send, size, tuple(source),
