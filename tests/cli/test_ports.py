@@ -130,6 +130,14 @@ def test_ports_prints_settings_of_the_named_program(run: Any, server: Server) ->
     assert "EMAIL_USE_SSL = True" in lines
 
 
+def test_ports_warns_of_a_program_that_falls_back_to_plaintext(run: Any, server: Server) -> None:
+    names = ports_of(server, "submission")
+    done = run("localhost", "-4", "--ca-file", server.ca_file, "--app", "gitea", *names)
+    assert done.status == 0
+    assert "takes STARTTLS out" in done.out
+    assert f"SMTP_PORT = {server.port('submission')}" in done.words
+
+
 def test_ports_chooses_for_a_server(run: Any, server: Server) -> None:
     names = ports_of(server, "mx", "submissions")
     document = run("localhost", "-4", "--ca-file", server.ca_file, "--app", "server", *names, "--json").json

@@ -126,6 +126,12 @@ def test_advise_heeds_what_the_library_can_do() -> None:
     assert advice.ranking[1].lost == "System.Net.Mail cannot do TLS from the first octet"
 
 
+def test_advise_warns_of_a_library_that_cannot_demand_starttls() -> None:
+    forum = Client("Discourse", falls_back=True)
+    assert any("takes STARTTLS out" in line for line in advise([tls(587)], client=forum).warnings)
+    assert advise([tls(465)], client=forum).warnings == ()
+
+
 @pytest.mark.parametrize(
     "relay",
     [

@@ -11,7 +11,7 @@ from postreeve.ports.network import Observed
 from postreeve.ports.service import Mode
 from postreeve.probes import way_out
 from postreeve.probes.measure import Survey
-from postreeve.probes.outlook import look
+from postreeve.probes.outlook import has_doubt, look
 from postreeve.probes.way_out import Tried, WaysOut, conclude, find_ways_out, observe
 from tests.lab.blackhole import full_backlog
 from tests.lab.postfix import free_ports
@@ -121,6 +121,23 @@ def test_find_ways_out_notices_who_answers_for_nobody() -> None:
 
     port, proxied = asyncio.run(run())
     assert proxied == (port,)
+
+
+@pytest.mark.parametrize(
+    ("measured", "is_doubtful"),
+    [
+        pytest.param([seen(465), seen(587)], False, id="all-well"),
+        pytest.param([seen(465), seen(587, Reach.TIMED_OUT)], True, id="expected-is-swallowed"),
+        pytest.param([seen(465), seen(587, Reach.REFUSED)], False, id="expected-is-refused"),
+        pytest.param([seen(465), seen(2525, Reach.TIMED_OUT)], False, id="nobody-expects-it"),
+        pytest.param([seen(465, Reach.REFUSED), seen(587, Reach.REFUSED)], True, id="nothing-is-open"),
+        pytest.param([seen(465), seen(587, protocol="", mode=None)], True, id="expected-is-silent"),
+        pytest.param([seen(587, Reach.NO_ROUTE)], False, id="no-route"),
+        pytest.param([], False, id="nothing"),
+    ],
+)
+def test_has_doubt(measured: list[Measured], is_doubtful: bool) -> None:
+    assert has_doubt(measured, frozenset({465, 587})) is is_doubtful
 
 
 def test_look_asks_the_known_hosts_only_in_doubt() -> None:

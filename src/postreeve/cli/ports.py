@@ -17,7 +17,7 @@ from postreeve.cli.ports_document import host_document, overview_document
 from postreeve.cli.ports_print import print_host, print_overview
 from postreeve.cli.ports_report import HostReport, Overview, settings_for
 from postreeve.clientconfig.kind import KINDS, kind_named
-from postreeve.clientconfig.settings import Kind
+from postreeve.clientconfig.settings import Kind, TlsMode
 from postreeve.ports import provider as providers
 from postreeve.ports.advise import ANY_CLIENT, Client, advise
 from postreeve.ports.known_good import KNOWN_GOOD, VARIABLE, BadKnownGood, KnownGood, parse_known_good
@@ -105,7 +105,9 @@ def _client(app: str) -> tuple[Client, Kind | None]:
         names = ", ".join(sorted([_SERVER, *(one.name for one in KINDS)]))
         raise wrong(f"--app {app!r} is none of: {names}")
     words = {mode.value for mode in kind.modes}
-    return Client(kind.title, frozenset(mode for mode in Mode if mode.value in words)), kind
+    modes = {mode for mode in Mode if mode.value in words}
+    falls_back = TlsMode.OPPORTUNISTIC in kind.modes and TlsMode.STARTTLS not in kind.modes
+    return Client(kind.title, frozenset(modes | {Mode.STARTTLS} if falls_back else modes), falls_back=falls_back), kind
 
 
 def _known_good(given: list[str]) -> tuple[tuple[KnownGood, ...], bool]:
@@ -150,6 +152,7 @@ def _measure(
     host, is_domain = _submission_host(target.name)
     provider = providers.by_host(host)
     chosen = survey.ports or _default_ports(target.port, provider)
+    named = (*survey.ports, *([target.port] if target.port else []))
     survey = Survey(chosen, survey.family, survey.timeout_seconds, survey.hello_name, survey.ca_file)
     progress = Progress(f"measuring {host}")
     try:
@@ -158,6 +161,7 @@ def _measure(
                 host,
                 survey,
                 () if from_here is False else known,
+                expected=_expected(named, provider, client),
                 is_asked=from_here is True,
                 is_own=is_own,
                 report=progress.show,
@@ -194,6 +198,15 @@ def _default_ports(wanted: int | None, provider: providers.Provider | None) -> t
     """The usual ones, the provider's own, and the one in `host:port`."""
     own = [one.port for one in provider.ports] if provider is not None else []
     return tuple(dict.fromkeys([*USUAL, *own, *([wanted] if wanted else [])]))
+
+
+def _expected(named: tuple[int, ...], provider: providers.Provider | None, client: Client) -> frozenset[int]:
+    """The ports that ought to be open: those that were named, the provider's, or those of everybody."""
+    if named:
+        return frozenset(named)
+    if provider is not None:
+        return frozenset(one.port for one in provider.ports if one.is_confirmed)
+    return frozenset({25} if client.is_server else {465, 587})
 
 
 class Progress:

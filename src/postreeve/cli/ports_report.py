@@ -65,7 +65,10 @@ def settings_for(
     username, user_words, password_words = _login(choice, provider, client)
     snippet = ""
     if kind is not None:
-        server = Server(host, choice.port, TlsMode(choice.mode.value), username, "sender@example.com")
+        mode = TlsMode(choice.mode.value)
+        server = Server(
+            host, choice.port, mode if mode in kind.modes else TlsMode.OPPORTUNISTIC, username, "sender@example.com"
+        )
         snippet = kind.snippet(server)
     return Settings(host, choice.port, choice.mode, username, user_words, password_words, snippet)
 

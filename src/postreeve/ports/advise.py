@@ -45,6 +45,8 @@ class Client:
     modes: frozenset[Mode] = frozenset(Mode)
     is_server: bool = False
     """A mail server that relays to an MX, not an application that submits."""
+    falls_back: bool = False
+    """It cannot demand STARTTLS: where it is not offered, everything goes in the clear."""
 
 
 ANY_CLIENT: Final = Client()
@@ -230,6 +232,11 @@ class _Judge:
         port, provider = best.port, self._provider
         if best.mode is not None and best.mode is not convention(port) and port in BY_PORT and not _is_local(best):
             found.append(f"port {port} speaks {best.mode.words} here, against convention: say so in the settings")
+        if self._client.falls_back and best.mode is Mode.STARTTLS:
+            found.append(
+                f"{self._client.name} sends all in the clear when somebody on the way takes STARTTLS out: "
+                "it is safe with TLS from the first octet only"
+            )
         if best.port == 25 and not self._client.is_server:
             found.append("port 25 is for servers; many networks block it: ask the provider for 465 or 587")
         if provider is not None and provider.is_oauth_only:

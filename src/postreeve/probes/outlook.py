@@ -37,26 +37,32 @@ async def look(
     survey: Survey,
     known: Sequence[KnownGood],
     *,
+    expected: frozenset[int] = frozenset({465, 587}),
     is_asked: bool = False,
     is_own: bool = False,
     report: Report | None = None,
 ) -> Outlook:
     """Measure the host. `is_asked`: test the way out in any case; `is_own`: somebody chose `known` himself.
 
-    Otherwise a host of this machine or of a private network says nothing about the way out, and nobody is asked.
+    Otherwise it is tested only where one of the ports `expected` to be open swallows what is sent, or nothing at all is
+    open; and a host of this machine or of a private network says nothing about the way out.
     """
+
+    def leaves_doubt(found: HostMeasured) -> bool:
+        return has_doubt([one for one in found.endpoints if is_own or _is_global(one.address)], expected)
+
     ends_at = asyncio.get_running_loop().time() + _MOST_SECONDS
     measuring = asyncio.create_task(measure_host(host, survey, report))
     try:
         if not is_asked:
             await asyncio.wait([measuring], timeout=DOUBT_SECONDS)
-        if not is_asked and measuring.done() and not has_doubt(measuring.result(), is_own):
+        if not is_asked and measuring.done() and not leaves_doubt(measuring.result()):
             return Outlook(measuring.result(), _NOT_ASKED)
         ways = await _ask(known, survey, ends_at)
         measured = await measuring
     finally:
         measuring.cancel()
-    if not is_asked and not has_doubt(measured, is_own):
+    if not is_asked and not leaves_doubt(measured):
         return Outlook(measured, _NOT_ASKED)
     return Outlook(measured, ways)
 
@@ -70,15 +76,16 @@ async def _ask(known: Sequence[KnownGood], survey: Survey, ends_at: float) -> Wa
         return WaysOut({}, (), "the hosts that are known to answer took too long")
 
 
-def has_doubt(found: HostMeasured, is_own: bool = False) -> bool:
-    """Whether this network may be to blame for something that did not answer."""
-    return any(_is_doubtful(one) and (is_own or _is_global(one.address)) for one in found.endpoints)
+def has_doubt(endpoints: Sequence[Measured], expected: frozenset[int]) -> bool:
+    """Whether this network may be to blame for what was measured."""
+    tried = [one for one in endpoints if one.reach is not Reach.NO_ROUTE]
+    if tried and not any(_has_smtp(one) for one in tried):
+        return True
+    return any(one.port in expected and not _has_smtp(one) and one.reach is not Reach.REFUSED for one in tried)
 
 
-def _is_doubtful(one: Measured) -> bool:
-    if one.reach is Reach.OPEN:
-        return one.mode is None and one.protocol != "smtp"
-    return one.reach is not Reach.NO_ROUTE
+def _has_smtp(one: Measured) -> bool:
+    return one.reach is Reach.OPEN and (one.mode is not None or one.protocol == "smtp")
 
 
 def _is_global(address: str) -> bool:
