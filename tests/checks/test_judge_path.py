@@ -7,6 +7,7 @@ import pytest
 from postreeve.checks.facts import Facts, Vantage
 from postreeve.checks.judge import judge
 from postreeve.checks.path import DialOutcome, Icmp
+from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import HEALTHY, Confidence
 from tests.checks.judge_facts import (
     GREETING,
@@ -22,6 +23,7 @@ from tests.checks.judge_facts import (
     known_good,
     nowhere,
     other_port,
+    said,
     talk,
     trace,
 )
@@ -30,6 +32,7 @@ OPEN, REFUSED, TIMED_OUT = DialOutcome.OPEN, DialOutcome.REFUSED, DialOutcome.TI
 PROHIBITED, UNREACHABLE = DialOutcome.PROHIBITED, DialOutcome.UNREACHABLE
 HIGH, MEDIUM, LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW
 ROUTER = "100.64.0.1"
+FOREIGN = said(Stage.BANNER, "", "220 proxy.example.org hi")
 
 CASES: dict[str, tuple[Facts, str, Confidence]] = {
     "this machine's firewall says EPERM": (facts(dead(DialOutcome.FORBIDDEN)), "local-forbidden", HIGH),
@@ -77,8 +80,10 @@ CASES: dict[str, tuple[Facts, str, Confidence]] = {
         facts(endpoint(talk(GREETING, hello())), controls=(nowhere(OPEN, banner="220 proxy"),)),
         "transparent-proxy", HIGH),
     "the known server greets in the same words": (
-        facts(endpoint(talk(GREETING, hello())), controls=(known_good(OPEN, banner="220 mail.example.com ESMTP"),)),
-        "transparent-proxy", HIGH),
+        facts(endpoint(talk(FOREIGN, hello("STARTTLS"))), controls=(known_good(OPEN, banner=FOREIGN.text),)),
+        "transparent-proxy", MEDIUM),
+    "an operator's two servers greet in the same words": (
+        facts(healthy(), controls=(known_good(OPEN, banner="220 mail.example.com ESMTP"),)), HEALTHY, HIGH),
     "IPv6 is dead, IPv4 works": (facts(dead(TIMED_OUT, V6), healthy()), "ipv6-broken", HIGH),
     "IPv6 is refused, IPv4 works": (facts(dead(REFUSED, V6), healthy()), "ipv6-broken", HIGH),
     "this machine has no IPv6, IPv4 works": (

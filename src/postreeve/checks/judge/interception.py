@@ -32,14 +32,24 @@ def judge_interception(case: Case) -> Iterator[Verdict]:
     greeting = case.speaks_in_the_clear
     if greeting is None or not greeting.text:
         return
-    for control in case.controls(ControlRole.KNOWN_GOOD):
-        if control.dial.address == case.endpoint.address or not control.banner:
-            continue
-        if _plain(control.banner) == _plain(greeting.text):
-            same = f"two servers that have nothing to do with each other greet alike: {quoted(greeting.text)}"
-            evidence = (told(greeting), controlled(control), same)
-            yield found(case, "transparent-proxy", Confidence.HIGH, Stage.BANNER, *evidence)
-            return
+    if _is_theirs(greeting.lines[0] if greeting.lines else "", case.host):
+        return
+    alike = {
+        one.dial.address: one
+        for one in case.controls(ControlRole.KNOWN_GOOD)
+        if one.dial.address != case.endpoint.address and one.banner and _plain(one.banner) == _plain(greeting.text)
+    }
+    if alike:
+        certain = Confidence.HIGH if len(alike) > 1 else Confidence.MEDIUM
+        same = f"servers that have nothing to do with each other greet alike: {quoted(greeting.text)}"
+        lines = [controlled(one) for one in alike.values()]
+        yield found(case, "transparent-proxy", certain, Stage.BANNER, told(greeting), *lines, same)
+
+
+def _is_theirs(banner: str, host: str) -> bool:
+    """True when the greeting names the target's own domain: two hosts of one operator may well greet alike."""
+    name = (banner.split() or [""])[0].lower().rstrip(".")
+    return "." in name and name.split(".")[-2:] == host.lower().rstrip(".").split(".")[-2:]
 
 
 def is_proven(case: Case) -> bool:

@@ -10,7 +10,7 @@ from postreeve.checks.conversation import Conversation, Said, Tls
 from postreeve.checks.facts import Intent
 from postreeve.checks.finding import Finding, Level
 from postreeve.checks.judge.banner import SLOW_SECONDS
-from postreeve.checks.judge.case import Case, capabilities, mechanisms
+from postreeve.checks.judge.case import Case, capabilities, is_loopback, mechanisms
 from postreeve.checks.judge.certificate import certificate_faults, rsa_bits
 from postreeve.checks.judge.fix import fix_for
 from postreeve.checks.judge.hello import is_masked_banner
@@ -71,7 +71,10 @@ def _offers(case: Case, talk: Conversation) -> Iterator[Finding]:
         title = "AUTH is offered before TLS: a misconfigured client sends its password for all to read"
         fix = "On the server: Postfix smtpd_tls_auth_only = yes; Dovecot disable_plaintext_auth = yes; Exim "
         fix += "auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}."
-        yield _finding(case, "probe-auth-in-clear", Level.WARNING, title, fix, told(hello))
+        # Dovecot takes a connection within the machine for safe and offers AUTH there.
+        is_local = case.endpoint.address in (talk.dial.local_address, "::1") or is_loopback(case.endpoint.address)
+        level = Level.NOTE if is_local else Level.WARNING
+        yield _finding(case, "probe-auth-in-clear", level, title, fix, told(hello))
     if not has_starttls and case.mode is not Intent.IMPLICIT:
         title = "no STARTTLS: everything goes over the wire for all to read"
         yield _finding(case, "probe-no-starttls", Level.WARNING, title, fix_for("starttls-missing", case), told(hello))

@@ -217,7 +217,7 @@ _RULES: Final = (
         "recipient-unknown", "5..",
         r"(user|recipient|mailbox|address|account).{0,40}(unknown|not (found|exist)|does(n't| not) exist|"
         r"invalid|unavailable|disabled|rejected)|"
-        r"unknown (user|recipient|mailbox)|no such|5\.1\.1\b|5\.1\.[026]\b|user doesn't",
+        r"unknown (user|recipient|mailbox)|no such|invalid (recipient|mailbox|user)|5\.1\.1\b|5\.1\.[026]\b|user doesn't",
         (_RCPT, _DATA),
     ),
     _rule(
