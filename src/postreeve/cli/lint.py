@@ -136,7 +136,8 @@ def _print_problem(one: Problem, secrets: Sequence[str]) -> None:
 
 def _print_diff(linted: Linted, text: Text, secrets: Sequence[str]) -> None:
     old, new = (each.splitlines() for each in (text.text, linted.corrected))
-    for line in difflib.unified_diff(old, new, f"a/{linted.file}", f"b/{linted.file}", n=1, lineterm=""):
+    name = linted.file.lstrip("/")
+    for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", n=1, lineterm=""):
         say(clean(masked(line, secrets).replace("\t", "    ")))
 
 

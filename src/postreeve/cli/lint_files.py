@@ -60,12 +60,15 @@ def read(path: Path, *, is_named: bool) -> Text | None:
     """The text of a file; None for one that is binary or too long and was only found. Raises NoFile."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_OCTETS:
-            return _refuse(path, "not a regular file or longer than 1 MiB", is_named)
+            _refuse(path, "not a regular file or longer than 1 MiB", is_named)
+            return None
         octets = path.read_bytes()
     except OSError as problem:
-        return _refuse(path, problem.strerror or "cannot be read", is_named)
+        _refuse(path, problem.strerror or "cannot be read", is_named)
+        return None
     if b"\0" in octets[:8192]:
-        return _refuse(path, "binary, not a settings file", is_named)
+        _refuse(path, "binary, not a settings file", is_named)
+        return None
     mark = b"\xef\xbb\xbf" if octets.startswith(b"\xef\xbb\xbf") else b""
     octets = octets[len(mark) :]
     try:

@@ -8,7 +8,7 @@ from typing import Final
 
 from postreeve.checks.finding import Level
 from postreeve.checks.settings import rule
-from postreeve.checks.settings.subject import Problem, Subject, problem, said
+from postreeve.checks.settings.subject import Problem, Subject, is_example, problem, said
 from postreeve.clientconfig.settings import TlsMode, Value, Wanted
 from postreeve.ports.provider import Provider, UserForm, by_host, suggest_host
 
@@ -19,7 +19,7 @@ _PASTED: Final = re.compile(
 )
 _LOGIN: Final = re.compile(r"[^/@\s]*@")
 _NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.?){1,40}\Z|\[?[0-9a-f:.]{2,45}\]?\Z", re.IGNORECASE)
-_UNREAL: Final = re.compile(r"your|example|<|\{|\$|%|placeholder|change|xxx", re.IGNORECASE)
+_UNREAL: Final = re.compile(r"your|<|\{|\$|%|placeholder|change|xxx", re.IGNORECASE)
 NEEDS_SENDER: Final = frozenset({"flask-mail", "fastapi-mail"})
 """Kinds whose programs have no sender of their own; others have at least the mailbox of the user."""
 
@@ -35,7 +35,7 @@ def host(subject: Subject) -> Iterator[Problem]:
     """The host is there, is a host name, and is not a slip away from a known one."""
     place = subject.settings.host
     if place is None or (not place.value and not place.is_reference):
-        if (subject.settings.port is not None and subject.settings.port.span is not None) or subject.has_login:
+        if _has_own_user(subject) and not is_example(subject.settings.file):
             yield problem(subject, rule.HOST_MISSING, place, "no host is set", "set the host")
         return
     if not place.value:
@@ -48,6 +48,11 @@ def host(subject: Subject) -> Iterator[Problem]:
     if meant and "*" not in meant:
         fix = f"{place.key} = {meant}"
         yield problem(subject, rule.HOST_MISSPELT, place, f"{written} is not {meant}", fix, wanted=Wanted(host=meant))
+
+
+def _has_own_user(subject: Subject) -> bool:
+    user = subject.settings.username
+    return user is not None and bool(user.value) and not user.is_reference and not _UNREAL.search(user.value or "")
 
 
 def _pasted(subject: Subject, place: Value[str], written: str) -> Iterator[Problem]:

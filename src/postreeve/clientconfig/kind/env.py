@@ -35,7 +35,7 @@ def dialect_form(dialect: Dialect, *marks: str) -> Form:
 
     def scan(source: Source) -> Iterable[Group]:
         found = group_of(source, named(scan_env(source), dialect.names, dialect.prefixes), dialect.name)
-        return (found,) if found.has(*dialect.marks) else ()
+        return (found,) if any(mark in found.last for mark in dialect.marks) else ()
 
     return Form(is_mine, scan, env_notation(dialect))
 

@@ -42,7 +42,7 @@ def port_of(group: Group) -> int | None:
 
 def _laravel(group: Group) -> SubmissionSettings | None:
     mailer = group.says("mailer")
-    if not group.has("host") or mailer not in ("", "smtp", "failover", "roundrobin"):
+    if "host" not in group.last or mailer not in ("", "smtp", "failover", "roundrobin"):
         return None
     return outline(group, laravel_mode(group))
 
@@ -132,7 +132,7 @@ FLAG_MODES: Final[ModeChanges] = {
 
 
 def _django(group: Group) -> SubmissionSettings | None:
-    if not group.has("host") or (group.has("backend") and not group.says("backend").endswith("smtp.emailbackend")):
+    if "host" not in group.last or (group.has("backend") and not group.says("backend").endswith("smtp.emailbackend")):
         return None
     mode, contradictions = two_flags(group, "tls", "ssl")
     if "tls" not in group.last and "ssl" not in group.last:
@@ -201,7 +201,7 @@ FASTAPI: Final = Dialect("fastapi-mail", FASTAPI_NAMES, ("mail_",), ("host",), F
 
 
 def _generic(group: Group) -> SubmissionSettings | None:
-    return outline(group, _generic_mode(group)) if group.has("host") else None
+    return outline(group, _generic_mode(group)) if "host" in group.last else None
 
 
 def _generic_mode(group: Group) -> Value[TlsMode] | None:

@@ -27,7 +27,10 @@ _MODE_OF: Final = {word: mode for mode, word in _STARTTLS_OF.items()}
 def _is_env(file: str, text: str) -> bool:
     if "SMTP_SERVER" not in text or not basename(file).startswith((".env", "env", "mastodon")):
         return False
-    return ".env.production" in file or "LOCAL_DOMAIN" in text or "SMTP_LOGIN" in text
+    if "LOCAL_DOMAIN" in text or "SMTP_LOGIN" in text:
+        return True
+    # Other programs have an .env.production too, and call the user SMTP_USER or SMTP_USERNAME.
+    return ".env.production" in file and "SMTP_USER" not in text
 
 
 def _settle(group: Group) -> SubmissionSettings | None:

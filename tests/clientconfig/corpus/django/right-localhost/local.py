@@ -1,0 +1,2 @@
+EMAIL_HOST = "localhost"
+EMAIL_PORT = 1025

@@ -1,0 +1,7 @@
+EMAIL_HOST = "smtp.example.com"
+EMAIL_PORT = 587
+EMAIL_USE_TLS = True
+EMAIL_USE_SSL = True
+EMAIL_HOST_USER = "web@example.com"
+EMAIL_HOST_PASSWORD = "dk39dkW2jj"
+EMAIL_TIMEOUT = 10

@@ -1,0 +1,9 @@
+app.config.update(
+    DEBUG=False,
+    MAIL_SERVER="smtp.example.com",
+    MAIL_PORT=587,
+    MAIL_USE_SSL=True,
+    MAIL_USERNAME="app@example.com",
+    MAIL_PASSWORD=getenv("P"),
+    MAIL_DEFAULT_SENDER="app@example.com",
+)

@@ -1,0 +1,1 @@
+const t = nodemailer.createTransport({ host: 'localhost', port: 1025, secure: false, ignoreTLS: true });

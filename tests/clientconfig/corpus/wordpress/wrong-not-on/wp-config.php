@@ -1,0 +1,7 @@
+<?php
+define( 'WPMS_SMTP_HOST', 'smtp.example.com' );
+define( 'WPMS_SMTP_PORT', 465 );
+define( 'WPMS_SSL', 'ssl' );
+define( 'WPMS_SMTP_AUTH', true );
+define( 'WPMS_SMTP_USER', 'blog@example.com' );
+define( 'WPMS_SMTP_PASS', 'kd93kdjF' );
