@@ -140,4 +140,7 @@ def test_what_is_not_confirmed_says_so() -> None:
     assert port is not None
     assert not port.is_confirmed
     assert not bridge.is_confirmed
+    zoho = by_id("zoho")
+    assert zoho is not None
+    assert zoho.doubtful_hosts == ("smtppro.zoho.com",)
     assert microsoft.is_oauth_only

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import ssl
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from postreeve.ports.advise import Grade, advise, grade
+from postreeve.checks.path import DialOutcome
+from postreeve.clientconfig.settings import TlsMode
+from postreeve.ports.advise import Grade, advise, describe, grade
 from postreeve.ports.endpoint import Flaw, Measured, Reach
 from postreeve.ports.service import Mode
 from postreeve.probes.measure import MAX_CONNECTIONS, Survey, measure_endpoint, measure_host
@@ -207,6 +210,39 @@ def test_measure_finds_implicit_tls_where_starttls_was_due(tmp_path: Path) -> No
     measured, _ = asyncio.run(run())
     assert measured.mode is Mode.IMPLICIT
     assert measured.is_verified
+
+
+def test_measure_survives_any_octets() -> None:
+    chance = random.Random(8314)
+    starts = [b"", b"220 ", b"220-", b"250-\xff", b"\x16\x03\x03", b"\x15\x03\x01\x00\x02", b"* OK", b"421", b"\r\n"]
+
+    def says(data: bytes) -> Handler:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(data)
+            await reader.read(200)
+            writer.write(data[::-1] * 3)
+
+        return serve
+
+    async def run() -> list[Measured]:
+        async with contextlib.AsyncExitStack() as stack:
+            ports = []
+            for place in range(36):
+                data = starts[place % len(starts)] + chance.randbytes(chance.randrange(1, 400)) + b"\n"
+                ports.append((await stack.enter_async_context(serving(says(data))))[0])
+            one = survey(seconds=0.5)
+            return await asyncio.gather(*(measure_endpoint("localhost", "127.0.0.1", port, one) for port in ports))
+
+    for measured in asyncio.run(run()):
+        assert measured.reach is Reach.OPEN
+        assert measured.connections <= MAX_CONNECTIONS
+        assert measured.flaw_detail.isprintable()
+        assert describe(measured)
+
+
+def test_words_are_those_of_the_facts() -> None:
+    assert {one.value for one in Reach} == {one.value for one in DialOutcome}
+    assert {one.value for one in Mode} <= {one.value for one in TlsMode}
 
 
 def test_measure_of_a_black_hole_is_over_in_twelve_seconds() -> None:

@@ -149,7 +149,7 @@ def _measure(
     client: Client,
     kind: Kind | None,
 ) -> HostReport:
-    host, is_domain = _submission_host(target.name)
+    host, is_domain = (target.name, False) if client.is_server else _submission_host(target.name)
     provider = providers.by_host(host)
     chosen = survey.ports or _default_ports(target.port, provider)
     named = (*survey.ports, *([target.port] if target.port else []))

@@ -71,6 +71,8 @@ def _verdict(report: HostReport) -> Iterator[str]:
         yield f"{host}: {measured.failure}"
         if report.suggestion:
             yield f"  did you mean {report.suggestion}?"
+        elif "." in measured.host:
+            yield f"  for a mail domain: `postreeve probe submission:{host}` looks for its servers"
         return
     choice = advice.choice
     if choice is None:

@@ -70,6 +70,8 @@ class Provider:
     sources: tuple[str, ...]
     checked_on: date
     is_confirmed: bool
+    doubtful_hosts: tuple[str, ...] = ()
+    """Those of `hosts` that no source names: general knowledge."""
 
     def serves(self, port: int) -> ProviderPort | None:
         """Its entry for this port, None when it does not serve it."""
@@ -116,6 +118,7 @@ def _read(row: dict[str, Any]) -> Provider:
         sources=tuple(row["sources"]),
         checked_on=date.fromisoformat(row["checked_on"]),
         is_confirmed=row["is_confirmed"],
+        doubtful_hosts=tuple(name for name, sure in row["hosts"] if not sure),
     )
 
 
