@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
-from tests.lab.certificates import CLIENT, SERVER, Authority, Issued, key_pem
+from tests.lab.certificates import CLIENT, SERVER, Authority, Issued
 
 ANY = x509.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 HOST = "mail.example.com"
@@ -74,21 +70,19 @@ def _reordered() -> Issued:
 
 
 def _sha1() -> Issued:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    with tempfile.TemporaryDirectory() as directory:
-        base = Path(directory)
-        authority = middle().write(base / "ca.pem")
-        (base / "ca.key").write_bytes(key_pem(middle().key))
-        (base / "request").write_bytes(request.public_bytes(Encoding.PEM))
-        (base / "extensions").write_text(f"subjectAltName=DNS:{HOST}\nextendedKeyUsage=serverAuth\n")
-        # cryptography does not make such signatures any more.
-        command = ["openssl", "x509", "-req", "-sha1", "-days", "20", "-in", base / "request", "-CA", authority]
-        command += ["-CAkey", base / "ca.key", "-set_serial", "7", "-extfile", base / "extensions"]
-        done = subprocess.run(command, capture_output=True, check=True)
-    certificate = x509.load_pem_x509_certificate(done.stdout)
-    return Issued(certificate, key, (certificate, middle().certificate))
+    # cryptography does not make such certificates any more: another algorithm of the same length is written over.
+    authority = Authority("Intermediate", root(), key=rsa.generate_private_key(65537, 2048))
+    assert isinstance(authority.key, rsa.RSAPrivateKey)
+    issued = authority.issue(HOST)
+    der = issued.certificate.public_bytes(Encoding.DER).replace(_SHA256_WITH_RSA, _SHA1_WITH_RSA)
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    signature = authority.key.sign(signed, padding.PKCS1v15(), hashes.SHA1())
+    certificate = x509.load_der_x509_certificate(der[: -len(signature)] + signature)
+    return Issued(certificate, issued.key, (certificate, authority.certificate))
+
+
+_SHA256_WITH_RSA = bytes.fromhex("06092a864886f70d01010b")
+_SHA1_WITH_RSA = bytes.fromhex("06092a864886f70d010105")
 
 
 FAULTS: dict[str, tuple[Callable[[], Issued], set[tuple[int, int]]]] = {

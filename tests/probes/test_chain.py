@@ -27,7 +27,6 @@ def _trusted() -> Authorities:
     return Authorities([root().certificate.public_bytes(Encoding.DER)])
 
 
-@pytest.mark.peer("openssl")
 @pytest.mark.parametrize("name", FAULTS)
 def test_judge_finds_every_trouble_and_nothing_else(name: str) -> None:
     fault = make(name)

@@ -46,6 +46,22 @@ async def test_converse_names_the_host_as_sni_has_it(name: str, sent: str) -> No
     assert conversation.ending is Ending.QUIT
 
 
+async def test_lenient_client_says_a_small_hello() -> None:
+    sizes = []
+    for is_lenient in (False, True):
+        script = replace(PLAIN, opening=Opening.TLS, server_name=HOST, is_lenient=is_lenient)
+        conversation, sink = await talk([Exactly(50), Close()], script)
+        assert conversation.ending in (Ending.CLOSED, Ending.RESET)
+        sizes.append(len(sink.received))
+        assert (b"\x03\x04" in sink.received[43:]) is not is_lenient
+    assert sizes[1] <= 517 <= sizes[0]  # one packet; today's hello may take two
+    conversation, _ = await talk(
+        [StartTls(context()), GREETING, Line(), hello(), *BYE], replace(PLAIN, opening=Opening.TLS, is_lenient=True)
+    )
+    assert conversation.tls is not None
+    assert (conversation.tls.version, conversation.tls.is_lenient) == ("TLSv1.2", True)
+
+
 async def test_converse_keeps_what_was_injected_before_tls(ca_file: Path) -> None:
     acts = secure(Line(), hello(), *BYE, before=b"220 go\r\n250-evil\r\n250 AUTH PLAIN\r\n")
     conversation, _ = await talk(acts, replace(PLAIN, server_name=HOST, ca_file=ca_file))

@@ -62,10 +62,11 @@ class Witness:
 
 
 def probe_context(*, is_lenient: bool, witness: Witness) -> ssl.SSLContext:
-    """What we offer: as a careful client of today does, or all that this OpenSSL can still do. Verifies nothing.
+    """What we offer: as a careful client of today does, or all the old things that OpenSSL can do. Verifies nothing.
 
-    Beyond even a lenient one is what OpenSSL 3 has dropped or a distribution left out: SSL 2 and 3, export ciphers,
-    RC4, DH below 512 bits.
+    A lenient client ends at TLS 1.2: its ClientHello is a small one without key shares, such as servers and devices on
+    the way still take that hang up on today's. Beyond even this is what OpenSSL 3 has dropped or a distribution left
+    out: SSL 2 and 3, export ciphers, RC4, DH below 512 bits.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -76,6 +77,7 @@ def probe_context(*, is_lenient: bool, witness: Witness) -> ssl.SSLContext:
         context.options |= _LEGACY_SERVER_CONNECT
         context.set_ciphers("ALL:!aNULL:!eNULL:@SECLEVEL=0")
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     else:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
     if hasattr(context, _HOOK):

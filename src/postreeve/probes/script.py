@@ -75,7 +75,7 @@ class Script:
     """Declared in MAIL where the server offers SIZE; 0 declares the message's own, or nothing."""
     stop_after: Stage = Stage.RCPT
     is_lenient: bool = False
-    """TLS with old versions, weak ciphers and small keys allowed, to see what the server has."""
+    """TLS 1.2 or older with weak ciphers and small keys allowed, to see what a server has that refuses all else."""
     patience: Patience = Patience()
     ca_file: Path | None = None
     """Trust these authorities instead of this machine's."""
