@@ -139,6 +139,16 @@ def test_walk_finds_that_only_ipv6_is_broken(served: Internet) -> None:
     assert verdict.cause == "ipv6-broken"
 
 
+def test_walk_chooses_the_port_by_the_family_that_works(internet: Internet) -> None:
+    internet.firewall(internet.router, "forward", "meta l4proto tcp drop", family="ip6")
+    with internet.serve(internet.server, 25, greet()):
+        facts, _ = look(internet, "host:mx.example.net", Intent.AUTO, seconds=0.4)
+    assert [(one.address, one.port, one.dials[0].outcome) for one in facts.endpoints] == [
+        (SERVER_6, 587, DialOutcome.TIMED_OUT),
+        (SERVER_4, 25, DialOutcome.OPEN),
+    ]
+
+
 def test_walk_finds_that_there_is_no_ipv6_here(served: Internet) -> None:
     served.do(served.here, "ip", "-6", "route", "del", "default")
     try:

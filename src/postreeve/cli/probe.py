@@ -19,7 +19,6 @@ from postreeve.cli.probe_print import print_judgement
 from postreeve.cli.refusal import Refused
 from postreeve.mail.error import PostreeveError
 from postreeve.probes.script import Login
-from postreeve.probes.settings_file import read_settings
 from postreeve.probes.target import NoTarget, Target, parse_target
 from postreeve.probes.walk import walk
 
@@ -122,6 +121,8 @@ def _find(text: str) -> tuple[Target, Login | None]:
         if "://" not in text and ("/" in text or text.startswith(".")):
             raise NoTarget(f"{text[:200]!r} is neither a file that is there nor a host name")
         return parse_target(text), None
+    from postreeve.probes.settings_file import read_settings
+
     found = read_settings(path)
     if len(found) > 1:
         names = ", ".join(f"{target.name} (line {target.text.rpartition(':')[2]})" for target, _ in found[1:6])

@@ -131,6 +131,8 @@ def _outcome(talk: Conversation) -> str:
 def _talk(talk: Conversation) -> Iterator[str]:
     if talk.heard and not talk.said:
         yield f"heard: {talk.heard[:160]}"
+    if talk.opening is Opening.TLS and talk.tls is not None:
+        yield from _tls(talk.tls)
     for said in talk.said:
         lock = "TLS" if said.is_in_tls else "clear"
         if said.stage is Stage.EHLO and said.code == 250:
@@ -138,10 +140,8 @@ def _talk(talk: Conversation) -> Iterator[str]:
         elif said.stage is not Stage.NONE:
             command = said.command.split("\r")[0] or "greeting"
             yield f"{lock:<5} {command}: {said.text or 'no reply'} ({said.seconds * 1_000:.0f} ms)"
-        if said.stage is Stage.TLS and talk.tls is not None:
+        if said.stage is Stage.TLS and talk.tls is not None and said.code == 220:
             yield from _tls(talk.tls)
-    if talk.opening is Opening.TLS and talk.tls is not None:
-        yield from _tls(talk.tls)
 
 
 def _tls(tls: Tls) -> Iterator[str]:

@@ -17,7 +17,6 @@ from postreeve.checks.facts import Intent, Lookup, Names, TargetKind
 from postreeve.net.hosts import HostsFile
 from postreeve.ports.provider import by_domain, suggest_host
 from postreeve.ports.service import Mode
-from postreeve.probes.autoconfig import ask_autoconfig, read_record
 from postreeve.probes.lookup import Asker
 from postreeve.probes.request import Request
 from postreeve.probes.target import Target
@@ -109,6 +108,8 @@ class _Search:
         if not wanted:
             await self._ask(f"_imaps._tcp.{self._name}", "SRV")
             if self._request.may_autoconfigure:
+                from postreeve.probes.autoconfig import ask_autoconfig, read_record
+
                 told = await ask_autoconfig(self._name, min(self._request.timeout_seconds, 5.0))
                 self._lookups.append(told)
                 suggested = [read_record(record) for record in told.records]
@@ -122,6 +123,7 @@ class _Search:
                 if one.is_confirmed
             ]
         if not wanted:
+            await self._ask(self._name, "A")  # is there such a domain at all?
             return self._found("", ())
         hosts = list(dict.fromkeys(host for host, *_ in wanted))[:_MAX_HOSTS]
         found = dict(zip(hosts, await asyncio.gather(*(self._addresses(host) for host in hosts)), strict=True))
@@ -189,7 +191,7 @@ class _Search:
         first = next((one.addresses for one in places if one.host == host), ())
         is_local = bool(host) and not self._request.servers and bool(HostsFile().find(host))
         suggestion = suggest_host(host or self._name) if not any(one.addresses for one in places) else ""
-        if suggestion == "" and self._kind is TargetKind.HOST:
+        if suggestion == "" and self._kind in (TargetKind.HOST, TargetKind.SETTINGS):
             suggestion = suggest_host(self._name)
         names = Names(host, first, tuple(self._lookups), is_local, suggestion)
         return Found(names, self._kind, places)

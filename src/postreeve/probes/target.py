@@ -98,10 +98,12 @@ def _parse_labelled(text: str, label: str, rest: str) -> Target:
         name = name.rpartition("@")[2]
     host = _host(name, text)
     if label == "host":
-        return Target(text, TargetKind.HOST, host, port)
+        return Target(name, TargetKind.HOST, host, port)
     if _is_address(host):
         raise NoTarget(f"{_shown(text)}: {label}: wants a domain, not an address")
-    return Target(text, TargetKind.MAIL_DOMAIN if label == "mx" else TargetKind.SUBMISSION_DOMAIN, host, port)
+    if label == "mx":
+        return Target(host, TargetKind.MAIL_DOMAIN, host, port)
+    return Target(f"submission:{host}", TargetKind.SUBMISSION_DOMAIN, host, port)
 
 
 def _parse_address(text: str) -> Target:

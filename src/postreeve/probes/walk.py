@@ -90,13 +90,15 @@ class _Walker:
     async def _visit_place(self, place: Place) -> None:
         addresses = place.addresses if self._request.all_addresses else _one_of_each_family(place.addresses)
         limited: set[int] = set()
-        port, opened = self._port_of(place), None
+        decided, opened = self._port_of(place), None
         for address in addresses:
             family = 6 if ":" in address else 4
             if len(self._endpoints) >= _MAX_ENDPOINTS or family in limited:
                 continue
+            port = decided
             if port is None:
-                port, opened = await self._choose_port(place, address)
+                port, opened = await self._choose_port(address)
+                decided = port if opened.socket is not None else None
             endpoint = await self._visit(place, address, port, opened)
             opened = None
             self._endpoints.append(endpoint)
@@ -116,7 +118,7 @@ class _Walker:
             return next((one.port for one in provider.ports if one.is_confirmed), None)
         return None
 
-    async def _choose_port(self, place: Place, address: str) -> tuple[int, Dialled | None]:
+    async def _choose_port(self, address: str) -> tuple[int, Dialled]:
         """The best port that answers, with the connection; those that did not answer become controls."""
         failed: list[Dialled] = []
         for port in _TRIED_PORTS[self._request.intent]:
