@@ -6,12 +6,14 @@ import ssl
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from postreeve.inbound import listener as listener_module
+from postreeve.inbound.service import Services
 from postreeve.policy.settings import LimitSettings, ListenerSettings, Role
 from postreeve.smtp.settings import TlsOffer
 from tests.inbound.harness import HOST, LISTENERS, Client, Serving, wait_until
@@ -312,6 +314,52 @@ def test_implicit_tls_handshake_flood_is_forgotten(tmp_path: Path) -> None:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with Client(server.port("submissions"), context) as client:
             assert client.reply().startswith("220")
+
+
+@pytest.mark.usefixtures("quick_sweeps")
+def test_half_handshakes_of_one_client_are_bounded_and_cut(tmp_path: Path) -> None:
+    """threats T7: the work begun for one client is bounded, others come through, and nothing is left of it."""
+    begun: list[None] = []
+
+    def change(services: Services) -> Services:
+        def context() -> ssl.SSLContext | None:
+            begun.append(None)
+            return services.tls_context()
+
+        return replace(services, tls_context=context)
+
+    limits = LimitSettings(connections_per_client=10, tls_timeout_seconds=3.0)
+    with Serving(tmp_path, limits=limits, change=change) as server:
+        port = server.port("submissions")
+        held = [socket.create_connection((HOST, port)) for _ in range(60)]
+        for number, one in enumerate(held):
+            with suppress(OSError):  # most were turned away
+                one.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[: number % 10])
+        raw = socket.create_connection((HOST, port), source_address=("127.0.0.2", 0))
+        with server.tls.client.wrap_socket(raw, server_hostname="localhost") as other:
+            assert other.recv(100).startswith(b"220")
+        assert len(begun) == 11
+        assert len(server.told("TlsFailed", 10)) == 10
+        assert wait_until(lambda: server.listener("submissions").connections == 0)
+        for one in held:
+            one.close()
+
+
+HELLOS = {
+    "64 KB ClientHello": b"".join([b"\x16\x03\x01\x40\x00" + b"\x01\x00\xff\xff".ljust(16_384, b"\0")] * 5),
+    "record larger than any": b"\x16\x03\x01\xff\xff" + b"\x01" * 65_535,
+    "no UTF-8": b"\xff\xfe\x80" * 2000,
+    "RDP": bytes.fromhex("0300002b26e00000000000") + b"Cookie: mstshash=hello\r\n" + bytes(8),
+}
+
+
+@pytest.mark.parametrize("hello", HELLOS.values(), ids=HELLOS)
+def test_nonsense_for_a_handshake_ends_it_at_once(tmp_path: Path, hello: bytes) -> None:
+    with Serving(tmp_path, limits=LimitSettings(tls_timeout_seconds=300.0)) as server:
+        with Client(server.port("submissions"), before=hello) as client, suppress(ConnectionResetError):
+            while client.socket.recv(4096):
+                pass  # an alert perhaps
+        assert len(server.told("TlsFailed")) == 1
 
 
 def test_listener_limits_are_its_own(tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ def test_mail_finds_the_family_that_works(
         send(net, here, "bob@example.net")
         (stored,) = there.wait_for_messages("bob@example.net", seconds=30)
         assert arrives_from.encode() in stored
+        here.wait_for_log("event=recipient_delivered")
         assert here.log().count("event=recipient_deferred") == 0
         for one in (here, there):
             assert_calm(one)
@@ -211,6 +212,7 @@ def test_blocked_port_25_leads_to_the_fallback_on_465(net: Net, tmp_path: Path) 
         send(net, here, "bob@example.net")
         (stored,) = there.wait_for_messages("bob@example.net", seconds=40)
         assert b"with ESMTPSA" in stored
+        here.wait_for_log("event=recipient_delivered")
         deferred = [line for line in here.log().splitlines() if "event=recipient_deferred" in line]
         assert len(deferred) == 2
         assert all("stage=connect" in line for line in deferred)
