@@ -12,11 +12,9 @@ import typer
 
 from postreeve.cli import ports_options as options
 from postreeve.cli.output import clean, print_json
-from postreeve.cli.place import JsonOption
 from postreeve.cli.ports_document import host_document, overview_document
 from postreeve.cli.ports_print import print_host, print_overview
 from postreeve.cli.ports_report import HostReport, Overview, settings_for
-from postreeve.clientconfig.kind import KINDS, kind_named
 from postreeve.clientconfig.settings import Kind, TlsMode
 from postreeve.ports import provider as providers
 from postreeve.ports.advise import ANY_CLIENT, Client, advise
@@ -45,7 +43,7 @@ def ports(
     known_good: options.Good = None,
     ca_file: options.CaFile = None,
     hello: options.Hello = "",
-    as_json: JsonOption = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what each SMTP port is for and which lead out of this network; or measure a host's ports and choose one.
 
@@ -100,6 +98,9 @@ def _client(app: str) -> tuple[Client, Kind | None]:
         return ANY_CLIENT, None
     if app.lower() == _SERVER:
         return Client("a mail server", is_server=True), None
+    # Forty modules that only this option needs.
+    from postreeve.clientconfig.kind import KINDS, kind_named
+
     kind = kind_named(app) or kind_named(app.lower())
     if kind is None:
         names = ", ".join(sorted([_SERVER, *(one.name for one in KINDS)]))

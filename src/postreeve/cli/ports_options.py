@@ -53,3 +53,4 @@ CaFile = Annotated[
     typer.Option("--ca-file", metavar="FILE", help="Trust these authorities (PEM) instead of the system's."),
 ]
 Hello = Annotated[str, typer.Option("--hello", metavar="NAME", help="The name in EHLO. Default: this machine's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
