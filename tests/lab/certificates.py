@@ -53,7 +53,9 @@ class Authority:
         expired: bool = False,
         path_length: int | None = None,
         usages: tuple[x509.ObjectIdentifier, ...] = (),
+        more: tuple[x509.ExtensionType, ...] = (),
     ) -> None:
+        """`more` are extensions that are critical."""
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signer, issuer = (self.key, subject) if parent is None else (parent.key, parent.certificate.subject)
@@ -61,6 +63,8 @@ class Authority:
         builder = _builder(subject, issuer, self.key, now - 3 * DAY, now - DAY if expired else now + 30 * DAY)
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        for one in more:
+            builder = builder.add_extension(one, critical=True)
         self.certificate = (
             builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=path_length), critical=True)
             .add_extension(_usage(signs=True), critical=True)

@@ -69,6 +69,20 @@ def _reordered() -> Issued:
     return _chain(lower.issue(HOST), middle().certificate, lower.certificate)
 
 
+def _constrained(permitted: str = "", excluded: str = "") -> Authority:
+    trees = [[x509.DNSName(one)] if one else None for one in (permitted, excluded)]
+    return Authority("Constrained", root(), more=(x509.NameConstraints(*trees),))
+
+
+def unknown_algorithm() -> Issued:
+    """Signed in a way that nobody knows; OpenSSL then finds no issuer at all."""
+    authority = Authority("Intermediate", root(), key=rsa.generate_private_key(65537, 2048))
+    issued = authority.issue(HOST)
+    der = issued.certificate.public_bytes(Encoding.DER).replace(_SHA256_WITH_RSA, _SHA256_WITH_RSA[:-1] + b"\x63")
+    certificate = x509.load_der_x509_certificate(der)
+    return Issued(certificate, issued.key, (certificate, authority.certificate))
+
+
 def _sha1() -> Issued:
     # cryptography does not make such certificates any more: another algorithm of the same length is written over.
     authority = Authority("Intermediate", root(), key=rsa.generate_private_key(65537, 2048))
@@ -122,6 +136,15 @@ FAULTS: dict[str, tuple[Callable[[], Issued], set[tuple[int, int]]]] = {
         {(25, 2)},
     ),
     "forged": (_forged, {(7, 0)}),
+    "permitted name": (lambda: _constrained(permitted="example.com").issue(HOST), set()),
+    "permitted names below": (lambda: _constrained(permitted=".example.com").issue(HOST), set()),
+    "name not permitted": (lambda: _constrained(permitted="example.org").issue(HOST), {(47, 0)}),
+    "name excluded": (lambda: _constrained(excluded="example.com").issue(HOST), {(48, 0)}),
+    "another excluded": (lambda: _constrained(excluded="mple.com").issue(HOST), set()),
+    "common name not permitted": (
+        lambda: _constrained(permitted="example.org").issue(HOST, has_alternative=False),
+        {(47, 0)},
+    ),
 }
 """By name: the maker of the chain, and its troubles."""
 

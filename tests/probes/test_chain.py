@@ -7,9 +7,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,8 @@ from postreeve.probes.authority import Authorities, load_authorities
 from postreeve.probes.certificate import read_certificate
 from postreeve.probes.chain import judge, trouble
 from postreeve.probes.identity import NameMatch
-from tests.lab.faulty import FAULTS, HOST, make, middle, root
+from tests.lab.certificates import Authority
+from tests.lab.faulty import FAULTS, HOST, make, middle, root, unknown_algorithm
 from tests.lab.postfix import free_ports
 from tests.lab.waiting import until
 
@@ -33,6 +36,27 @@ def test_judge_finds_every_trouble_and_nothing_else(name: str) -> None:
     judgement = judge(fault.issued.chain, _trusted(), HOST, time.time())
     assert {(one.code, one.depth) for one in judgement.troubles} == fault.troubles
     assert all(one == trouble(one.code, one.depth) for one in judgement.troubles)
+
+
+def test_judge_trusts_no_signature_that_it_cannot_check() -> None:
+    troubles = judge(unknown_algorithm().chain, _trusted(), HOST, time.time()).troubles
+    assert {(one.code, one.depth) for one in troubles} == {(7, 0)}
+
+
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "codes"),
+    [
+        (["192.0.2.0/24"], [], set()),
+        (["198.51.100.0/24"], [], {47}),
+        (["2001:db8::/32"], [], {47}),
+        ([], ["192.0.2.1/32"], {48}),
+        ([], ["198.51.100.0/24"], set()),
+    ],
+)
+def test_judge_holds_authorities_to_their_networks(permitted: list[str], excluded: list[str], codes: set[int]) -> None:
+    trees = [[x509.IPAddress(ip_network(one)) for one in some] or None for some in (permitted, excluded)]
+    chain = Authority("Networks", root(), more=(x509.NameConstraints(*trees),)).issue("192.0.2.1").chain
+    assert {one.code for one in judge(chain, _trusted(), "192.0.2.1", time.time()).troubles} == codes
 
 
 def test_judge_names_the_missing_intermediate() -> None:

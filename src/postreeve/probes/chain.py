@@ -1,8 +1,8 @@
 """Would this chain be trusted, and if not, what is wrong with it: everything, not only what OpenSSL meets first.
 
 PURE. The path is built as OpenSSL builds it (the trust store before what the server sent), and each trouble has
-OpenSSL's number and words (x509_vfy.h), so that they can be searched for. Name constraints, policies and revocation
-lists are not looked at.
+OpenSSL's number and words (x509_vfy.h), so that they can be searched for. Policies and revocation lists are
+not looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.x509.oid import SignatureAlgorithmOID
 
 from postreeve.checks.conversation import Trouble
 from postreeve.probes.authority import Authorities
@@ -27,6 +26,7 @@ from postreeve.probes.certificate import (
     usages_of,
 )
 from postreeve.probes.identity import NameMatch, is_address, match_name, normal_name
+from postreeve.probes.name_constraint import violation
 
 UNREADABLE_CODE: Final = 1
 TEXTS: Final = {
@@ -43,6 +43,8 @@ TEXTS: Final = {
     26: "unsuitable certificate purpose",
     32: "key usage does not include certificate signing",
     34: "unhandled critical extension",
+    47: "permitted subtree violation",
+    48: "excluded subtree violation",
     62: "hostname mismatch",
     64: "IP address mismatch",
     66: "EE certificate key too weak",
@@ -52,9 +54,6 @@ TEXTS: Final = {
 }
 """The words of OpenSSL 3 for its codes."""
 _MAX_DEPTH: Final = 10
-_KNOWN_ALGORITHMS: Final = frozenset(
-    oid for name, oid in vars(SignatureAlgorithmOID).items() if name.startswith(("RSA_WITH", "ECDSA_WITH", "ED"))
-)
 _WEAK_HASHES: Final = frozenset({"md5", "sha1"})
 
 
@@ -155,8 +154,8 @@ def _path_troubles(
 ) -> list[Trouble]:
     found: list[Trouble] = []
     for depth, one in enumerate(path[:-1]):
-        if not is_signed_by(one, path[depth + 1]) and _is_supported(one):
-            found.append(trouble(7, depth))
+        if not is_signed_by(one, path[depth + 1]):
+            found.append(trouble(7, depth))  # also where the algorithm is unknown: nothing unchecked is trusted
     if trusted_from is not None:
         return found
     last = len(path) - 1
@@ -170,11 +169,6 @@ def _path_troubles(
         if last == 0:
             found.append(trouble(21, 0))
     return found
-
-
-def _is_supported(certificate: x509.Certificate) -> bool:
-    """False for a signature whose algorithm we do not know: that says nothing against it."""
-    return certificate.signature_algorithm_oid in _KNOWN_ALGORITHMS
 
 
 def _time_troubles(certificate: x509.Certificate, depth: int, now: float) -> list[Trouble]:
@@ -198,6 +192,9 @@ def _own_troubles(
             found.append(trouble(26, 0))
     else:
         found += _authority_troubles(certificate, depth, path)
+        code = violation(path[0], certificate)
+        if code:
+            found.append(trouble(code, 0))
     if _is_weak_key(certificate):
         found.append(trouble(67 if depth else 66, depth))
     if not is_anchor and certificate.issuer != certificate.subject and hash_name(certificate) in _WEAK_HASHES:
