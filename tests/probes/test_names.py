@@ -17,6 +17,7 @@ from postreeve.probes.autoconfig import Suggested, parse_autoconfig
 from postreeve.probes.lookup import Asker
 from postreeve.probes.names import Found, find_places
 from postreeve.probes.request import Request
+from postreeve.probes.script import Login
 from postreeve.probes.target import parse_target
 from tests.lab.dns_server import DnsServer, Fault, Zone
 
@@ -165,6 +166,17 @@ async def test_names_follow_srv_records_of_a_submission_domain() -> None:
         ("mx2.example.net", 587, Intent.STARTTLS, 10),
     ]
     assert found.names.host == "mx1.example.net"
+
+
+async def test_names_take_a_mail_domain_with_a_login_for_one_to_hand_mail_in() -> None:
+    zone = {
+        **ADDRESSES,
+        "example.org": {"MX": ["10 mx2.example.net."]},
+        "_submissions._tcp.example.org": {"SRV": ["0 1 465 mx1.example.net."]},
+    }
+    found = await find("example.org", zone, login=Login("jane@example.org", "secret"))
+    assert found.kind is TargetKind.SUBMISSION_DOMAIN
+    assert [(one.host, one.port) for one in found.places] == [("mx1.example.net", 465)]
 
 
 async def test_names_know_that_a_service_is_decidedly_not_there() -> None:

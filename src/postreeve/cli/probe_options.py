@@ -203,7 +203,7 @@ def make_request(given: Given, target: Target, stored: Login | None) -> Request:
     return Request(
         intent=_INTENTS[given.tls],
         port=given.port,
-        family=given.family,
+        family=given.family or ((6 if True in sources else 4) if len(sources) == 1 else None),
         source_ipv4=sources.get(False, ""),
         source_ipv6=sources.get(True, ""),
         login=login,

@@ -75,7 +75,11 @@ class _Search:
         if self._may_be_domain and "." in self._name and not HostsFile().find(self._name):
             mx, addresses = await asyncio.gather(self._ask(self._name, "MX"), self._addresses(self._name))
             if mx.records and not _looks_like_host(self._name):
-                return await self._by_mx(mx)
+                if self._request.login is None:
+                    return await self._by_mx(mx)
+                found = await self.submission_domain()  # who logs in wants to hand mail in
+                if found.places:
+                    return replace(found, kind=TargetKind.SUBMISSION_DOMAIN)
         else:
             addresses = await self._addresses(self._name)
         return self._found(self._name, (Place(self._name, addresses),))
