@@ -202,7 +202,7 @@ LOGINS: Final = {
         "m365-smtpauth-disabled",
         b"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.\r\n"),
     "auth_454": _auth("auth-454", b"454 4.7.0 Temporary authentication failure: Connection lost\r\n"),
-    "auth_454_rate": _auth("rate-limited", b"454 4.7.0 Too many login attempts, please try again later\r\n"),
+    "auth_454_rate": _auth("auth-454", b"454 4.7.0 Too many login attempts, please try again later\r\n"),
     "auth_525": _auth("brevo-525", b"525 5.7.1 Unauthorized IP address\r\n"),
     "auth_538": _auth("auth-before-tls", b"538 5.7.11 Encryption required for requested authentication mechanism\r\n"),
     "auth_421": _auth("rate-limited", b"421 4.7.0 Too many auth failures, try again later\r\n"),

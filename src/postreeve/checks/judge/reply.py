@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from postreeve.checks.explain.reason import explain
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence
 
@@ -59,7 +60,6 @@ _RULES: Final = (
         r"before (the )?greeting",
     ),
     _rule("tls-protocol", "[45]..", r"[45]\.7\.66\b|TLS ?1\.[01].{0,30}(not|no longer) (supported|accepted)"),
-    _rule("rate-limited", "421", r"too many (auth|login)", (_AUTH,)),
     # AUTH.
     _rule(
         "m365-smtpauth-disabled", "[45]..",
@@ -98,7 +98,7 @@ _RULES: Final = (
         r"requires? (tls|encryption|a secure)|secure connection (is )?required|tls (is )?required|"
         r"over (a )?(tls|secure)|plaintext auth\w* (is )?(disallowed|disabled)",
     ),
-    _rule("rate-limited", "4..", r"too many|rate ?limit|throttl|exceeded|slow down", (_AUTH,)),
+    _rule("rate-limited", "421", "", (_AUTH,)),
     _rule("auth-no-mech", "504", "", (_AUTH,)),
     _rule(
         "auth-no-mech", "5..",
@@ -217,7 +217,8 @@ _RULES: Final = (
         "recipient-unknown", "5..",
         r"(user|recipient|mailbox|address|account).{0,40}(unknown|not (found|exist)|does(n't| not) exist|"
         r"invalid|unavailable|disabled|rejected)|"
-        r"unknown (user|recipient|mailbox)|no such|invalid (recipient|mailbox|user)|5\.1\.1\b|5\.1\.[026]\b|user doesn't",
+        r"unknown (user|recipient|mailbox)|no such|invalid (recipient|mailbox|user)|"
+        r"5\.1\.1\b|5\.1\.[026]\b|user doesn't",
         (_RCPT, _DATA),
     ),
     _rule(
@@ -248,6 +249,8 @@ _RULES: Final = (
     _rule("reply-permanent", "5..", "", (), _LOW),
 )  # fmt: skip
 
+_REPLIED: Final = frozenset({_BANNER, _EHLO, _AUTH, _MAIL, _RCPT, _DATA})
+
 _LIST_NAME: Final = re.compile(r"(?:blocked using|listed (?:at|in|by|on)|using) ((?:[\w-]+\.)+[\w-]+)", re.IGNORECASE)
 _KNOWN_LISTS: Final = (
     ("spamhaus", "Spamhaus"),
@@ -270,8 +273,21 @@ def read_reply(code: int, text: str, stage: Stage) -> Reading | None:
         if not re.fullmatch(rule.codes, str(code)) or (rule.words is not None and not rule.words.search(text)):
             continue
         name = list_name(text) if rule.cause.startswith("dnsbl") else ""
+        if rule.confidence is Confidence.LOW:
+            break
         return Reading(rule.cause, rule.confidence, name)
-    return Reading("reply-permanent" if code >= 500 else "reply-temporary", Confidence.LOW)
+    return _by_texts(text) or Reading("reply-permanent" if code >= 500 else "reply-temporary", Confidence.LOW)
+
+
+def _by_texts(text: str) -> Reading | None:
+    """What the patterns of error texts decide about words that no rule knows."""
+    explanation = explain(text)
+    if not explanation.is_decided:
+        return None
+    cause = explanation.candidates[0].cause
+    if cause.stage not in _REPLIED or cause.id.startswith("reply-"):
+        return None
+    return Reading(cause.id, Confidence.MEDIUM)
 
 
 def list_name(text: str) -> str:
