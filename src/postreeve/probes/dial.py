@@ -16,6 +16,8 @@ from postreeve.checks.path import Dial, DialOutcome, Icmp
 from postreeve.probes.errors import classify_errno, classify_icmp, is_dropped_here, read_icmp, watch_errors
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
+_DROP_SECONDS: Final = 1.25
+"""When it is known whether our own firewall drops: the first retransmission is due after one second."""
 _Socket = socket.socket  # the module's name is taken by a field
 
 
@@ -62,7 +64,9 @@ async def dial(address: str, port: int, *, timeout_seconds: float, source: str =
         code = sock.connect_ex(target[1])
         is_at_once = code not in (0, errno.EINPROGRESS)
         if code == errno.EINPROGRESS:
-            code = await _wait(sock, timeout_seconds)
+            code = await _wait(sock, min(timeout_seconds, _DROP_SECONDS))
+            if code == errno.ETIMEDOUT and not is_dropped_here(sock):
+                code = await _wait(sock, timeout_seconds - _DROP_SECONDS)
         local = _local_address(sock)
         icmp = read_icmp(sock) if code else None
         if code == 0:
@@ -92,6 +96,8 @@ def _parse(address: str, port: int) -> tuple[socket.AddressFamily, Any] | None:
 
 async def _wait(sock: socket.socket, timeout_seconds: float) -> int:
     """The errno with which a connect under way ends; ETIMEDOUT when our patience does."""
+    if timeout_seconds <= 0:
+        return errno.ETIMEDOUT
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
     loop.add_writer(sock, _settle, done)
@@ -102,7 +108,14 @@ async def _wait(sock: socket.socket, timeout_seconds: float) -> int:
         return errno.ETIMEDOUT
     finally:
         loop.remove_writer(sock)
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        return code
+    try:
+        sock.getpeername()
+    except OSError:
+        return errno.EHOSTUNREACH  # an ICMP error woke us that the kernel took for a passing one
+    return 0
 
 
 def _settle(done: asyncio.Future[None]) -> None:
