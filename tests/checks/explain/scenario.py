@@ -82,6 +82,8 @@ ACCEPTED: dict[str, set[str]] = {
     "immediate close [implicit TLS client]": {"immediate-close", "reset", "starttls-eof"},
     "immediate rst [implicit TLS client]": {"reset"},
     "DNS: unknown host": {"dns-nxdomain"},
+    "rcpt_unknown": {"recipient-unknown"},
+    "spam": {"spam-content"},
     "host given as IP, cert has only DNS names": {"cert-ip", "cert-hostname"},
 }
 
@@ -131,6 +133,13 @@ def as_printed(text: str) -> str:
     """The corpus has words for what differs from run to run: addresses and ports come back."""
     text = text.replace("HOST:PORT", "127.0.0.1:40025").replace(" ⏎ ", "\n").replace(" / ", "\n")
     return re.sub(r"(?<=port )N\b|(?<=after )N\b", "40025", text.replace("HOST", "127.0.0.1"))
+
+
+def own_texts() -> Iterator[tuple[str, str, str]]:
+    """What ten other clients printed in full (tracebacks, debug output) in the face of the same kinds of faults."""
+    for scenario, clients in json.loads(Path(__file__).with_name("texts.json").read_text()).items():
+        for client, text in clients.items():
+            yield scenario, client, text
 
 
 def corpus() -> Iterator[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from postreeve.checks.knowledge.catalogue import causes, fill
 from postreeve.checks.knowledge.pattern import DECISIVE, Pattern, Rule, Tier, patterns
 from postreeve.checks.verdict import Confidence
 
-MOST_CANDIDATES: Final = 10
+MOST_CANDIDATES: Final = 12
 _MEDIUM: Final = 50
 
 _Hit = tuple[Pattern, tuple[int, int], dict[str, str]]

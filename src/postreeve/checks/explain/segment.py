@@ -32,7 +32,7 @@ _DIALOGUE: Final = re.compile(
     re.MULTILINE,
 )
 _COMPLAINT: Final = re.compile(
-    r"^.*(?:SMTP ERROR:|SMTP Error:|Connection failed\. Error|\*\*\* (?!Rem)|SMTP NOTICE:).*$", re.MULTILINE
+    r"^.*(?:SMTP ERROR:|SMTP Error:|Connection failed\. Error|\*\*\* (?!Rem)|SMTP NOTICE:).*(?:\nerror:.*)*$", re.MULTILINE
 )
 _FAILING_LOG: Final = re.compile(
     r"^.*(?:status=(?:deferred|bounced|undeliverable)|\bNOQUEUE: reject|reject: |"
@@ -48,7 +48,10 @@ def segments(text: str) -> tuple[str, ...]:
     """The parts of `text` from the most to the least telling, without repetition, at most 24; the last is all of it."""
     parts: list[str] = []
     if "Traceback (most recent call last)" in text:
-        parts += [one[0] for one in _PYTHON.finditer(text)]
+        raised = [one[0] for one in _PYTHON.finditer(text)]
+        # A mail library's own exception says more than the socket's below it; any other wrapper says less.
+        parts += reversed([one for one in raised if "SMTP" in one.partition(":")[0]])
+        parts += raised
     if "\tat " in text or "Caused by" in text or "nested exception" in text or "\n  at " in text:
         parts += [one[1] for one in reversed(list(_JAVA.finditer(text)))]
         parts += _JAVA_HEAD.findall(text)
