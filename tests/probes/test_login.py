@@ -108,6 +108,14 @@ async def test_login_never_goes_in_the_clear_unasked() -> None:
     assert conversation.ended_at is Stage.NONE
 
 
+async def test_login_never_goes_to_a_host_without_a_name(ca_file: Path) -> None:
+    acts = secure(Line(), hello("AUTH PLAIN"), *BYE)
+    conversation, sink = await talk(acts, replace(PLAIN, ca_file=ca_file, login=LOGIN))
+    assert conversation.tls is not None
+    assert (conversation.tls.troubles, conversation.ended_at) == ((), Stage.CERT)
+    assert b"AUTH" not in sink.connections[0].over_tls
+
+
 @pytest.mark.parametrize("fault", ["self-signed", "wrong name", "expired", "private root sent"])
 async def test_login_never_goes_to_a_stranger(fault: str, ca_file: Path) -> None:
     acts = secure(Line(), hello("AUTH PLAIN"), *BYE, tls=served(make(fault).issued))

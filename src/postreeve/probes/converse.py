@@ -167,7 +167,8 @@ class _Walk:
         is_in_tls = self._talk.is_in_tls
         if is_in_tls and not login.may_go_to_strangers:
             tls = await self._assessed()
-            if tls is None or tls.troubles or tls.revocation is Revocation.REVOKED:
+            # Without a name to compare, any trusted certificate would do.
+            if tls is None or tls.troubles or tls.is_name_right is None or tls.revocation is Revocation.REVOKED:
                 await self._refused(Stage.CERT)
         if not is_in_tls and not login.may_go_in_clear:
             await self._refused(Stage.AUTH)
