@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from postreeve.checks.finding import Level
@@ -24,11 +25,17 @@ NEEDS_SENDER: Final = frozenset({"flask-mail", "fastapi-mail"})
 """Kinds whose programs have no sender of their own; others have at least the mailbox of the user."""
 
 
+@lru_cache(maxsize=4096)
+def meant_host(host: str) -> str:
+    """As `ports.provider.suggest_host`, which compares with every known host: a tree of files has few that differ."""
+    return suggest_host(host)
+
+
 def provider_of(subject: Subject) -> Provider | None:
     """Whose host this is, or would be without its misspelling, where it is a known provider's."""
     if not subject.host:
         return None
-    return by_host(subject.host) or by_host(suggest_host(subject.host))
+    return by_host(subject.host) or by_host(meant_host(subject.host))
 
 
 def host(subject: Subject) -> Iterator[Problem]:
@@ -44,7 +51,7 @@ def host(subject: Subject) -> Iterator[Problem]:
     if _NAME.match(written) is None:
         yield from _pasted(subject, place, written)
         return
-    meant = suggest_host(written) if not _UNREAL.search(written) else ""
+    meant = meant_host(written) if not _UNREAL.search(written) else ""
     if meant and "*" not in meant:
         fix = f"{place.key} = {meant}"
         yield problem(subject, rule.HOST_MISSPELT, place, f"{written} is not {meant}", fix, wanted=Wanted(host=meant))

@@ -1,0 +1,244 @@
+"""`postreeve lint` and `postreeve snippet` as somebody at a terminal, a commit hook and a code host use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from postreeve import cli
+from postreeve.checks.settings.rule import BY_ID
+from postreeve.clientconfig.kind import KINDS
+from postreeve.clientconfig.settings import TlsMode
+
+_CORPUS = Path(__file__).parents[1] / "clientconfig" / "corpus"
+_SECRET = "kd93kdjFw2"
+_WRONG = f"""\
+import os
+EMAIL_HOST = "smtp.gmial.com"  # ours
+EMAIL_PORT = 465
+EMAIL_USE_TLS = True
+EMAIL_HOST_USER = "someone@gmail.com"
+EMAIL_HOST_PASSWORD = "{_SECRET}"
+EMAIL_TIMEOUT = 5
+"""
+_RIGHT = "SMTP_HOST=smtp.example.com\nSMTP_PORT=465\nSMTP_SECURE=true\nSMTP_USER=a@example.com\nSMTP_PASS=x9kd8jLw\n"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def go(*words: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        given = [str(word) for word in words]
+        status = cli._run(cli._program([given[0]]), given)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err
+
+    return go
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    file = tmp_path / "settings.py"
+    file.write_text(_WRONG)
+    return file
+
+
+def test_lint_names_file_line_finding_and_correction_without_the_password(run: Run, wrong: Path) -> None:
+    status, out, err = run("lint", wrong)
+    assert status == 1
+    assert f"{wrong}:2: error: The host looks misspelt [host-misspelt]" in out
+    assert "-EMAIL_USE_TLS = True" in out
+    assert "+EMAIL_USE_SSL = True" in out
+    assert '+EMAIL_HOST = "smtp.gmail.com"  # ours' in out
+    assert _SECRET not in out + err
+    assert wrong.read_text() == _WRONG
+
+
+def test_lint_fix_writes_in_place_keeps_mode_and_backup_and_is_clean_then(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    before = b"SMTP_HOST=smtp.example.com\r\nSMTP_PORT=587\r\nSMTP_SECURE=true\r\nSMTP_USER=a@example.com\r\n"
+    file.write_bytes(before)
+    file.chmod(0o640)
+    status, out, _ = run("lint", "--fix", file)
+    assert status == 0
+    assert "corrected" in out
+    assert file.read_bytes() == before.replace(b"SECURE=true", b"SECURE=false")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert (tmp_path / ".env~").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".env", ".env~"]
+    status, out, _ = run("lint", "--fix", tmp_path)
+    assert (status, "nothing to complain about" in out) == (0, True)
+
+
+def test_lint_fix_keeps_a_byte_order_mark_and_octets_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
+    marked, latin = tmp_path / "marked.env", tmp_path / "latin.env"
+    marked.write_bytes(b"\xef\xbb\xbfSMTP_HOST=smtp.example.com\nSMTP_PORT=587\nSMTP_SECURE=true\n")
+    latin.write_bytes(b"# f\xfcr uns\nSMTP_HOST=smtp.example.com\nSMTP_PORT=587\nSMTP_SECURE=true\n")
+    run("lint", "--fix", marked, latin)
+    assert marked.read_bytes().startswith(b"\xef\xbb\xbfSMTP_HOST")
+    assert b"SMTP_SECURE=false" in marked.read_bytes()
+    assert latin.read_bytes().startswith(b"# f\xfcr uns\n")
+    assert b"SMTP_SECURE=false" in latin.read_bytes()
+
+
+def test_lint_fix_follows_a_symbolic_link(run: Run, tmp_path: Path, wrong: Path) -> None:
+    link = tmp_path / "link.py"
+    link.symlink_to(wrong)
+    run("lint", "--fix", link)
+    assert link.is_symlink()
+    assert "smtp.gmail.com" in wrong.read_text()
+
+
+def test_lint_is_silent_about_right_files(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(_RIGHT)
+    assert run("lint", file)[0] == 0
+
+
+def test_lint_walks_directories_without_what_others_wrote(run: Run, tmp_path: Path) -> None:
+    for folder in ("app", "node_modules/x", "vendor/y", ".git"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "settings.py").write_text(_WRONG)
+    (tmp_path / "app" / "long.py").write_text(_WRONG + "#" * 1_100_000)
+    (tmp_path / "app" / "binary.py").write_bytes(b"\0\1\2EMAIL_HOST = 'x'")
+    status, out, _ = run("lint", "--json", tmp_path)
+    assert status == 1
+    assert [one["file"] for one in json.loads(out)["files"]] == [str(tmp_path / "app" / "settings.py")]
+
+
+def test_lint_json_has_what_was_read_and_found(run: Run, wrong: Path) -> None:
+    _, out, _ = run("lint", "--json", wrong)
+    (file,) = json.loads(out)["files"]
+    (settings,) = file["settings"]
+    assert settings["host"] == "smtp.gmial.com"
+    assert settings["mode"] == "starttls"
+    assert settings["has_password"] is True
+    assert [one["id"] for one in file["findings"]] == ["host-misspelt", "port-tls-mismatch", "secret-in-file"]
+    assert _SECRET not in out
+
+
+def test_lint_sarif_has_the_structure_that_the_standard_demands(run: Run, wrong: Path) -> None:
+    _, out, _ = run("lint", "--sarif", wrong)
+    document = json.loads(out)
+    assert document["version"] == "2.1.0"
+    (one,) = document["runs"]
+    driver = one["tool"]["driver"]
+    assert driver["name"] == "postreeve"
+    assert [rule["id"] for rule in driver["rules"]] == list(BY_ID)
+    assert all(rule["shortDescription"]["text"] and rule["fullDescription"]["text"] for rule in driver["rules"])
+    assert len(one["results"]) == 3
+    for result in one["results"]:
+        assert result["ruleId"] == driver["rules"][result["ruleIndex"]]["id"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        assert result["message"]["text"]
+        (location,) = result["locations"]
+        place = location["physicalLocation"]
+        assert place["region"]["startLine"] >= 1
+        assert " " not in place["artifactLocation"]["uri"]
+    assert _SECRET not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), "name at least one file"),
+        (("/there/is/no/such/file",), "no such file"),
+        (("--kind", "nothing", "."), "no kind 'nothing'"),
+        (("BINARY",), "binary"),
+    ],
+    ids=["nothing", "missing", "kind", "binary"],
+)
+def test_lint_says_in_one_line_what_was_wrong_to_ask(
+    run: Run, tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(os.urandom(64) + b"\0")
+    status, out, err = run("lint", *(binary if word == "BINARY" else word for word in words))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert problem in err
+
+
+def test_lint_reads_a_file_as_the_kind_that_it_is_told(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text(_WRONG)
+    assert json.loads(run("lint", "--json", "--kind", "rails", file)[1])["files"][0]["settings"] == []
+    assert json.loads(run("lint", "--json", "--kind", "django", file)[1])["files"][0]["settings"]
+
+
+def test_lint_probe_connects_to_what_the_file_names(run: Run, tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    file = tmp_path / ".env"
+    file.write_text(f"SMTP_HOST=127.0.0.1\nSMTP_PORT={port}\nSMTP_USER=a\nSMTP_PASS={_SECRET}\n")
+    status, out, err = run("lint", "--probe", "--json", file)
+    (probe,) = json.loads(out)["probes"]
+    assert status == 1
+    assert probe["stage"] == "tcp"
+    assert _SECRET not in out + err
+
+
+def test_lint_of_a_thousand_files_is_quick(run: Run, tmp_path: Path) -> None:
+    files = [path for path in sorted(_CORPUS.rglob("*")) if path.is_file()]
+    for number in range(1_000):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        file = files[number % len(files)]
+        shutil.copy(file, folder / file.name)
+    begun = time.process_time()
+    run("lint", "--json", tmp_path)
+    assert time.process_time() - begun < 4, "the goal is 2 s on an idle machine"
+
+
+# --- snippet ---------------------------------------------------------------------------------------------------------
+
+
+def test_snippet_lists_every_kind(run: Run) -> None:
+    status, out, _ = run("snippet", "--list")
+    assert status == 0
+    assert {line.split()[0] for line in out.splitlines()} == {kind.name for kind in KINDS}
+
+
+def test_snippet_takes_port_and_mode_of_a_known_provider(run: Run) -> None:
+    _, out, _ = run("snippet", "django", "--host", "smtp.office365.com", "--port", "587", "--user", "a@example.com")
+    assert "EMAIL_PORT = 587\nEMAIL_USE_TLS = True\n" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ((), "name a kind"),
+        (("nothing",), "no kind"),
+        (("env", "--host", "a b"), "--host"),
+        (("env", "--user", 'x"y'), "--user"),
+        (("env", "--tls", "ssl3"), "--tls"),
+        (("web-config", "--tls", "implicit"), "cannot do implicit"),
+    ],
+    ids=["nothing", "kind", "host", "user", "tls", "mode"],
+)
+def test_snippet_says_in_one_line_what_was_wrong_to_ask(run: Run, words: tuple[str, ...], problem: str) -> None:
+    status, out, err = run("snippet", *words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert problem in err
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_snippet_prints_something_for_the_best_mode(run: Run, kind: str) -> None:
+    found = next(one for one in KINDS if one.name == kind)
+    status, out, _ = run("snippet", kind)
+    assert status == 0
+    assert out.endswith("\n")
+    assert kind == "postfix-services" or ("465" if TlsMode.IMPLICIT in found.modes else "587") in out
