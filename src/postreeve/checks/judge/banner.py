@@ -7,7 +7,7 @@ from typing import Final
 
 from postreeve.checks.conversation import Conversation, Ending, Opening, Said
 from postreeve.checks.facts import Intent
-from postreeve.checks.judge.case import Case
+from postreeve.checks.judge.case import IMPLICIT_PORTS, Case
 from postreeve.checks.judge.reply import read_reply
 from postreeve.checks.judge.verdicts import found
 from postreeve.checks.judge.wording import ended, quoted, shaken, told
@@ -17,6 +17,8 @@ from postreeve.ports.sniff import WORDS
 
 SLOW_SECONDS: Final = 5.0
 """Many libraries and monitors give up after five seconds; RFC 5321, section 4.5.3.2.1, asks for five minutes."""
+_AT_ONCE_SECONDS: Final = 2.0
+"""Who hangs up later than this has waited for something."""
 FOREIGN: Final = {key: words for key, words in WORDS.items() if key not in ("smtp", "tls", "tls-alert")}
 """What `Conversation.protocol` may say that is not ours."""
 
@@ -83,6 +85,10 @@ def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
             yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol="no SMTP")
         return
     match talk.ending:
+        case Ending.CLOSED if _waited_long(talk) and not others:
+            maybe = "it may wait for a ClientHello (implicit TLS) or for another protocol: nothing else was tried"
+            cause = "plain-to-tls" if case.endpoint.port in IMPLICIT_PORTS else "silent-greeting"
+            yield found(case, cause, Confidence.MEDIUM, Stage.BANNER, ended(talk), _waited(talk), maybe)
         case Ending.CLOSED:
             yield found(case, "immediate-close", Confidence.HIGH, Stage.BANNER, ended(talk), *others)
         case Ending.RESET:
@@ -95,6 +101,10 @@ def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
             yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol="no SMTP")
         case _:
             return
+
+
+def _waited_long(talk: Conversation) -> bool:
+    return max((said.seconds for said in talk.said), default=0.0) >= _AT_ONCE_SECONDS
 
 
 def _waited(talk: Conversation) -> str:

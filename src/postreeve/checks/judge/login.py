@@ -82,4 +82,6 @@ def _answered(case: Case, said: Said, tried: str) -> Iterator[Verdict]:
     reading = read_reply(said.code, said.text, Stage.AUTH)
     assert reading is not None
     evidence = [told(said), f"tried once, with {tried or 'the given mechanism'}, and not again"]
-    yield found(case, reading.cause, reading.confidence, Stage.AUTH, *evidence, list=reading.name)
+    # A token that is refused is no want of OAuth.
+    cause = "auth-535" if reading.cause == "oauth-only" and tried in TOKEN_MECHANISMS else reading.cause
+    yield found(case, cause, reading.confidence, Stage.AUTH, *evidence, list=reading.name)

@@ -51,9 +51,10 @@ _RULES: Final = (
     _rule("dnsbl-open-resolver", "[45]..", r"open resolver|127\.255\.255\.25[245]|returnc/pub"),
     _rule(
         "dnsbl", "[45]..",
-        r"blocked using|block ?list|blacklist|spamhaus|barracuda|sorbs|spamcop|dnsbl|\brbl\b|\bS31[45]\d",
+        r"blocked using|spamhaus|barracuda|sorbs|spamcop|dnsbl|\brbl\b|\bS31[45]\d|on our block list",
     ),
     _rule("dnsbl", "[45]..", r"5\.7\.(60[6-9]|6[1-4]\d)\b|banned sending ip|listed (at|in|by|on) \S+\.\w"),
+    _rule("dnsbl", "[45]..", r"block ?list|blacklist", (), _MEDIUM),
     _rule(
         "sync-violation", "[45]..",
         r"synchroni[sz]ation|improper command pipelining|pregreet|talks? (too )?(soon|early)|"
@@ -66,13 +67,13 @@ _RULES: Final = (
         r"SmtpClientAuthentication is disabled|smtp_auth_disabled|"
         r"basic authentication is (disabled|not supported)|5\.7\.139|5\.7\.30\b",
     ),
+    _rule("oauth-only", "53[0-9]|50[0-9]", r"oauth|modern auth|bearer", (_AUTH,)),
     _rule(
         "auth-534-app-password", "53[45]",
         r"5\.7\.(9|14)\b|app(lication)?[- ]?specific|app(lication)? password|InvalidSecondFactor|web browser|"
         r"authori[sz]ation code",
         (_AUTH,),
     ),
-    _rule("oauth-only", "53[0-9]|50[0-9]", r"oauth|modern auth|bearer", (_AUTH,)),
     _rule(
         "account-disabled", "[45]..",
         r"(account|user|mailbox|login)\b.{0,40}\b(disabled|suspended|locked|deactivated|inactive|blocked|expired|closed)|"
@@ -156,7 +157,7 @@ _RULES: Final = (
     ),
     # Who we say we are.
     _rule(
-        "helo-fqdn", "[45]..",
+        "helo-fqdn", "4..|50[14]|55.",
         r"\b(helo|ehlo)\b|hello (name|command)|fully[- ]qualified|\bfqdn\b",
         (_EHLO, _MAIL, _RCPT, _DATA),
     ),
@@ -170,13 +171,13 @@ _RULES: Final = (
         r"reverse (dns|host|name|lookup)|\bptr\b|\brdns\b|client host rejected: cannot find|5\.7\.25\b|"
         r"4\.7\.23\b|hostname lookup",
     ),
-    _rule("spf-fail", "[45]..", r"\bspf\b|5\.7\.(23|27)\b|openspf", (_MAIL, _RCPT, _DATA)),
     _rule("outlook-57515", "5..", r"5\.7\.515\b|5\.7\.509\b"),
     _rule(
         "dmarc-5726", "[45]..",
         r"dmarc|5\.7\.26\b|sender is unauthenticated|unauthenticated (email|mail)",
         (_MAIL, _RCPT, _DATA),
     ),
+    _rule("spf-fail", "[45]..", r"\bspf\b|5\.7\.(23|27)\b|openspf", (_MAIL, _RCPT, _DATA)),
     _rule(
         "m365-57708", "5..",
         r"5\.7\.708\b|5\.7\.800\b|bad outbound sender|traffic not accepted from this ip",
@@ -216,11 +217,12 @@ _RULES: Final = (
     _rule(
         "recipient-unknown", "5..",
         r"(user|recipient|mailbox|address|account).{0,40}(unknown|not (found|exist)|does(n't| not) exist|"
-        r"invalid|unavailable|disabled|rejected)|"
+        r"invalid|unavailable)|"
         r"unknown (user|recipient|mailbox)|no such|invalid (recipient|mailbox|user)|"
         r"5\.1\.1\b|5\.1\.[026]\b|user doesn't",
         (_RCPT, _DATA),
     ),
+    _rule("recipient-unknown", "5..", r"recipient address rejected", (_RCPT, _DATA), _MEDIUM),
     _rule(
         "spam-content", "5..",
         r"spam|junk|content (rejected|refused)|virus|malware|5\.7\.1.{0,30}content",

@@ -109,7 +109,8 @@ def _not_offered(case: Case, talk: Conversation, hello: Said, greeting: Said) ->
     demands = demands if demands is not None and demands.command.upper() != "STARTTLS" else None
     if demands is not None and talk.tls is None and not mentions_refusal(demands):
         line = "the server demands STARTTLS and its offer does not reach us: something on the way removes it"
-        yield found(case, "starttls-stripped", Confidence.HIGH, Stage.TLS, told(hello), told(demands), line)
+        maybe = "a server that cannot load its key behaves alike (starttls-missing): compare from another network"
+        yield found(case, "starttls-stripped", Confidence.MEDIUM, Stage.TLS, told(hello), told(demands), line, maybe)
         return
     if case.mode is Intent.STARTTLS and case.asked.is_application:
         other = case.speaks_implicit_tls
