@@ -32,7 +32,8 @@ _DIALOGUE: Final = re.compile(
     re.MULTILINE,
 )
 _COMPLAINT: Final = re.compile(
-    r"^.*(?:SMTP ERROR:|SMTP Error:|Connection failed\. Error|\*\*\* (?!Rem)|SMTP NOTICE:).*(?:\nerror:.*)*$", re.MULTILINE
+    r"^.*(?:SMTP ERROR:|SMTP Error:|Connection failed\. Error|\*\*\* (?!Rem)|SMTP NOTICE:).*(?:\nerror:.*)*$",
+    re.MULTILINE,
 )
 _FAILING_LOG: Final = re.compile(
     r"^.*(?:status=(?:deferred|bounced|undeliverable)|\bNOQUEUE: reject|reject: |"
