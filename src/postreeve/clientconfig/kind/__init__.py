@@ -94,7 +94,8 @@ def read_all(file: str, text: str, kind: Kind | None = None) -> tuple[tuple[Kind
     """Every set of settings in a file with the kind that read it; what an earlier kind has read, no later one has."""
     found: list[tuple[Kind, SubmissionSettings]] = []
     taken: set[int] = set()
-    for each in (kind,) if kind is not None else recognise(file, text):
+    # A kind reads nothing in a file that is not its own, so nobody needs to be asked first.
+    for each in (kind,) if kind is not None else KINDS:
         for settings in each.read(file, text):
             places = {
                 value.span.start

@@ -219,7 +219,7 @@ class _Reader:
                 return self._collection(token, depth)
             case "(":
                 return self._group(depth)
-            case ":" | "&" | "*" | "!" | "-" | "@":
+            case ":" | "&" | "*" | "!" | "-" | "+" | "@":
                 self.at += 1
                 if self.at < len(self.tokens) and self.tokens[self.at].kind is not TokenKind.MARK:
                     start = self.at - 1
