@@ -183,6 +183,8 @@ def _verifies(group: Group) -> Value[bool] | None:
 def _change(group: Group, wanted: Wanted) -> Changes | None:
     if wanted.username is not None or wanted.sender is not None or wanted.timeout_seconds is not None:
         return None
+    if wanted.verifies_certificate is False:
+        return None
     changes: dict[str, str | int | bool] = {}
     name = next((one for one in ("route.route_list", "route.route_data", "transport.hosts") if group.has(one)), "")
     written, route = group.written(name), _route_of(group)
@@ -215,7 +217,8 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
 
 
 def _show(server: Server) -> str:
-    tls = "  protocol = smtps\n" if server.mode is TlsMode.IMPLICIT else "  hosts_require_tls = *\n"
+    lines_by_mode = {TlsMode.IMPLICIT: "  protocol = smtps\n", TlsMode.STARTTLS: "  hosts_require_tls = *\n"}
+    tls = lines_by_mode.get(server.mode, "")
     return (
         "begin routers\n\n"
         "smarthost:\n"

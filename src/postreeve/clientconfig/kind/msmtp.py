@@ -38,7 +38,7 @@ def _is_msmtprc(file: str, text: str) -> bool:
 
 
 def _scan(source: Source) -> Iterable[Group]:
-    """One group for each account that has a command of its own; inherited entries come first in it."""
+    """One group for each account that has a command of its own."""
     accounts: dict[str, list[Entry]] = {}
     groups: list[Group] = []
     defaults: list[Entry] = []
@@ -50,7 +50,7 @@ def _scan(source: Source) -> Iterable[Group]:
         if label is not None:
             accounts[label] = [*inherited, *own]
             if own:
-                groups.append(group_of(source, (*inherited, *own), label))
+                groups.append(group_of(source, own, label, inherited))
 
     for entry in scan_words(source):
         match entry.key:

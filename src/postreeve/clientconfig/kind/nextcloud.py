@@ -102,6 +102,9 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
         return None
     if wanted.sender is not None:
         changes["mail_from_address"], _, changes["mail_domain"] = wanted.sender.rpartition("@")
+    is_465 = str(changes.get("mail_smtpport", group.written("mail_smtpport"))) == "465"
+    if wanted.mode in (TlsMode.STARTTLS, TlsMode.OPPORTUNISTIC) and is_465:
+        return None
     if wanted.mode is not None:
         changes["mail_smtpsecure"] = "ssl" if wanted.mode is TlsMode.IMPLICIT else ""
     if wanted.verifies_certificate is False:

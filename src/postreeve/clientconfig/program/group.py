@@ -19,6 +19,7 @@ NO = frozenset({"false", "no", "off", "0", "f", "n"})
 class Group:
     """Entries under the names that the program's own manual gives them; of several with one name the last counts.
 
+    `last` also has what the group takes over from elsewhere in the file: that counts, but is not changed there.
     `label` is what the file calls the group (an account, a section), "" where there is but one.
     """
 
@@ -30,7 +31,7 @@ class Group:
     @property
     def line(self) -> int:
         """The line of the first entry."""
-        return min((entry.key_span.line for entry in self.entries), default=1)
+        return self.entries[0].key_span.line if self.entries else 1
 
     def has(self, *names: str) -> bool:
         """True when at least one of these is set to something."""
@@ -92,10 +93,10 @@ class Group:
         return found
 
 
-def group_of(source: Source, entries: Iterable[Entry], label: str = "") -> Group:
-    """The group of these entries, in the order of the file."""
+def group_of(source: Source, entries: Iterable[Entry], label: str = "", inherited: Iterable[Entry] = ()) -> Group:
+    """The group of these entries, in the order of the file, after what it takes over from elsewhere."""
     kept = tuple(entries)
-    return Group(source, kept, {entry.key: entry for entry in kept}, label)
+    return Group(source, kept, {entry.key: entry for entry in (*inherited, *kept)}, label)
 
 
 def as_text(entry: Entry) -> str:

@@ -54,6 +54,8 @@ def rewrite(group: Group, changes: Changes, notation: Notation) -> tuple[Edit, .
     edits: list[Edit] = []
     for name, wish in changes.items():
         entry = group.last.get(name)
+        if entry is not None and as_text(entry) != plain_text(wish) and entry not in group.entries:
+            entry = None
         if entry is None:
             gone = {one for one, other in changes.items() if other is ABSENT}
             edit = None if wish is ABSENT else _insertion(group, name, wish, notation, gone)

@@ -1,0 +1,7 @@
+<?php
+$CONFIG = [
+  'mail_smtpmode' => 'sendmail',
+  'mail_sendmailmode' => 'smtp',
+  'mail_from_address' => 'cloud',
+  'mail_domain' => 'example.com',
+];

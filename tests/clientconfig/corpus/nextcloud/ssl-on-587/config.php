@@ -1,0 +1,12 @@
+<?php
+$CONFIG = array (
+  'mail_smtpmode' => 'smtp',
+  'mail_smtphost' => 'smtp.example.com',
+  'mail_smtpport' => 587,
+  'mail_smtpsecure' => 'ssl',
+  'mail_smtpauth' => true,
+  'mail_smtpname' => 'cloud@example.com',
+  'mail_smtppassword' => getenv('SMTP_PASSWORD'),
+  'mail_from_address' => 'cloud',
+  'mail_domain' => 'example.com'
+);
