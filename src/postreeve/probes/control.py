@@ -20,6 +20,7 @@ OTHER_PORTS: Final = (25, 465, 587, 2525, 443, 80)
 _BANNER_SECONDS: Final = 2.0
 _CONNECT_SECONDS: Final = 4.0
 _MAX_BANNER: Final = 512
+_WEB_PORT: Final = 443
 _SAME_PORT: Final = 2
 _OTHERS: Final = 2
 
@@ -52,14 +53,14 @@ async def control(
 
 
 def choose_known_good(known: Iterable[KnownGood], port: int, version: int) -> tuple[KnownGood, ...]:
-    """Two on the port in question, and two on others: is this port closed here, or every way out?
+    """Two on the port in question, and two on others, the web's if there is one: is this port closed, or every way?
 
     Addresses of the other family than `version` say nothing and are left out.
     """
     every = tuple(one for one in known if _version(one.host) in (0, version))
     same = [one for one in every if one.port == port][:_SAME_PORT]
     others: list[KnownGood] = []
-    for one in every:
+    for one in sorted(every, key=lambda known: known.port != _WEB_PORT):
         if one.port != port and one.port not in {other.port for other in others} and len(others) < _OTHERS:
             others.append(one)
     return (*same, *others)
