@@ -39,12 +39,10 @@ def _greets(cause: str, greeting: Reply, intent: Intent = PLAIN) -> Scenario:
     return Scenario(tuple(cause.split("|")), Manner(greeting=greeting), intent)
 
 
-def _chain(cause: str, chain: str, host: str = "mail.example.com") -> dict[str, Scenario]:
-    slug = chain.replace(" ", "_").replace("'", "")
-    causes = tuple(cause.split("|"))
+def _chain(cause: str, name: str, chain: str) -> dict[str, Scenario]:
     return {
-        f"starttls_{slug}": Scenario(causes, Manner(tls=chain), STARTTLS, host=host),
-        f"implicit_{slug}": Scenario(causes, Manner(tls=chain, is_implicit=True), IMPLICIT, host=host),
+        f"starttls_{name}": Scenario((cause,), Manner(tls=chain), STARTTLS),
+        f"implicit_{name}": Scenario((cause,), Manner(tls=chain, is_implicit=True), IMPLICIT),
     }
 
 
@@ -65,11 +63,11 @@ _BARE_EHLO = b"250-mail.example.com\r\n250 8BITMIME\r\n"
 
 BANNERS: Final = {
     "silent_no_banner": _greets("silent-greeting", Hang()),
-    "silent_no_banner_implicit": _greets("silent-greeting", Hang(), IMPLICIT),
+    "silent server [implicit TLS client]": _greets("silent-greeting", Hang(), IMPLICIT),
     "immediate_close": _greets("immediate-close", Close()),
-    "immediate_close_implicit": _greets("immediate-close", Close(), IMPLICIT),
+    "immediate close [implicit TLS client]": _greets("immediate-close", Close(), IMPLICIT),
     "immediate_rst": _greets("reset", Reset()),
-    "immediate_rst_implicit": _greets("reset", Reset(), IMPLICIT),
+    "immediate rst [implicit TLS client]": _greets("reset", Reset(), IMPLICIT),
     "banner_554": _greets("banner-554", b"554 5.7.1 No SMTP service here\r\n"),
     "banner_554_dnsbl": _greets(
         "dnsbl", b"554 5.7.1 Service unavailable; client [192.0.2.1] blocked using zen.spamhaus.org\r\n"
@@ -81,10 +79,10 @@ BANNERS: Final = {
     "banner_imap": _greets("banner-not-smtp", b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready.\r\n"),
     "banner_pop3": _greets("banner-not-smtp", b"+OK ready.\r\n"),
     "banner_http400": _greets("banner-not-smtp", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-    "banner_ssh_implicit": _greets("banner-not-smtp", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", IMPLICIT),
-    "banner_imap_implicit": _greets("banner-not-smtp", b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready.\r\n", IMPLICIT),
-    "banner_pop3_implicit": _greets("banner-not-smtp", b"+OK ready.\r\n", IMPLICIT),
-    "banner_http400_implicit": _greets(
+    "banner_ssh[implicit TLS client]": _greets("banner-not-smtp", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", IMPLICIT),
+    "banner_imap[implicit TLS client]": _greets("banner-not-smtp", b"* OK [CAPABILITY IMAP4rev1] ready.\r\n", IMPLICIT),
+    "banner_pop3[implicit TLS client]": _greets("banner-not-smtp", b"+OK ready.\r\n", IMPLICIT),
+    "banner_http400[implicit TLS client]": _greets(
         "banner-not-smtp", (Exactly(5), Say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()), IMPLICIT
     ),
     "http_waits_for_request": _greets(
@@ -102,7 +100,7 @@ BANNERS: Final = {
     "plaintext client -> implicit TLS port": _scene("plain-to-tls", PLAIN, is_implicit=True),
     "STARTTLS client -> implicit TLS port": _scene("plain-to-tls", STARTTLS, is_implicit=True),
     "tls_alert_to_plaintext": _greets("plain-to-tls", b"\x15\x03\x01\x00\x02\x02\x46"),
-    "implicit TLS client -> STARTTLS port": _scene("tls-to-plain", IMPLICIT),
+    "implicit TLS client -> STARTTLS/plaintext port (wrong version number)": _scene("tls-to-plain", IMPLICIT),
     "implicit TLS client -> plaintext port": _scene("tls-to-plain", IMPLICIT, tls=""),
     "implicit TLS client -> slow STARTTLS port": _scene("tls-to-plain", IMPLICIT, greeting_seconds=0.6),
 }  # fmt: skip
@@ -167,20 +165,20 @@ HANDSHAKES: Final = {
 }  # fmt: skip
 
 CERTIFICATES: Final = {
-    **_chain("cert-selfsigned", "self-signed"),
-    **_chain("cert-expired", "expired"),
-    **_chain("cert-hostname", "wrong name"),
-    **_chain("cert-missing-intermediate", "no intermediate"),
-    **_chain("cert-chain-root", "private root sent"),
-    **_chain("cert-notyet", "not yet valid"),
-    **_chain("cert-cn-only", "common name only"),
-    **_chain("cert-weak", "weak key"),
-    **_chain("cert-purpose", "client usage"),
-    **_chain("cert-weak", "SHA-1"),
-    **_chain("cert-expired", "issuer expired"),
-    **_chain("cert-untrusted", "forged"),
-    **_chain("cert-revoked", "revoked"),
-    "host given as IP": Scenario(("cert-ip",), Manner(), STARTTLS, host="127.0.0.1"),
+    **_chain("cert-selfsigned", "selfsigned", "self-signed"),
+    **_chain("cert-expired", "expired", "expired"),
+    **_chain("cert-hostname", "wronghost", "wrong name"),
+    **_chain("cert-missing-intermediate", "missing_intermediate", "no intermediate"),
+    **_chain("cert-chain-root", "root_in_chain_untrusted", "private root sent"),
+    **_chain("cert-notyet", "notyet", "not yet valid"),
+    **_chain("cert-cn-only", "cnonly", "common name only"),
+    **_chain("cert-weak", "weakkey1024", "weak key"),
+    **_chain("cert-purpose", "clientonly_eku", "client usage"),
+    **_chain("cert-weak", "sha1", "SHA-1"),
+    **_chain("cert-expired", "issuer_expired", "issuer expired"),
+    **_chain("cert-untrusted", "forged", "forged"),
+    **_chain("cert-revoked", "revoked", "revoked"),
+    "host given as IP, cert has only DNS names": Scenario(("cert-ip",), Manner(), STARTTLS, host="127.0.0.1"),
     "private_root_not_sent": _scene("cert-missing-intermediate|cert-private-root", tls="private root not sent"),
 }
 

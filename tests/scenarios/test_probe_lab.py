@@ -7,29 +7,35 @@ the whole has one for the score that is promised.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from postreeve.checks.facts import Facts
+from postreeve.checks.facts import Facts, Intent
 from postreeve.checks.finding import Level
 from postreeve.checks.judge import Judgement, judge
 from postreeve.checks.knowledge import causes
-from postreeve.checks.stage import Stage
+from postreeve.checks.stage import EXIT_CODES, Stage
 from postreeve.checks.verdict import HEALTHY, UNDECIDED, Confidence
 from postreeve.probes.request import Request
 from postreeve.probes.script import Login
 from postreeve.probes.target import parse_target
 from postreeve.probes.walk import walk
-from tests.lab.dns_server import DnsServer
+from tests.lab.blackhole import full_backlog
+from tests.lab.dns_server import DnsServer, Fault
 from tests.lab.misbehaving import HOST, PASSWORD, USERNAME, Lab, Misbehaving
+from tests.lab.postfix import free_ports
 from tests.lab.responder import Responder
 from tests.lab.scenarios import HEALTHY as HEALTHY_SCENARIOS
 from tests.lab.scenarios import SCENARIOS, Scenario
 
 AT_ONCE = 24
+ROOT = Path(__file__).resolve().parent.parent.parent
 MESSAGE = b"From: me@example.com\r\nTo: you@example.net\r\nSubject: test\r\n\r\nHello\r\n"
 
 
@@ -127,3 +133,96 @@ def test_probe_has_no_error_about_a_healthy_server(name: str, outcomes: dict[str
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_secret_is_in_what_is_said(name: str, outcomes: dict[str, Outcome]) -> None:
     assert PASSWORD not in repr(outcomes[name].facts) + repr(outcomes[name].judgement)
+
+
+APART = {"conn_refused", "connect_timeout_blackhole", "DNS: unknown host"}
+"""Scenarios of the corpus that need no server of the lab: tested below."""
+
+
+def test_lab_has_every_scenario_of_the_corpus() -> None:
+    configured = os.environ.get("POSTREEVE_FACTS")
+    place = Path(configured) if configured else ROOT.parent / "shared" / "facts"
+    if not (place / "failure-texts.json").is_file():
+        pytest.skip("the corpus of error texts is not here: set POSTREEVE_FACTS to its directory")
+    labels = json.loads((place / "failure-texts.json").read_text())
+    names = {label.partition(" | ")[0] for label in labels}
+    assert names - APART - set(SCENARIOS) == set()
+
+
+# --- what needs no server, or one that is not there -------------------------------------------------------------------
+
+ZONE = {
+    HOST: {"A": ["127.0.0.1"]},
+    "empty.example.com": {"TXT": ["nothing here"]},
+    "null.example.com": {"MX": ["0 ."]},
+    "bare.example.com": {"TXT": ["nothing here"]},
+}
+
+
+def look(target: str, directory: Path, port: int | None = None, intent: Intent = Intent.AUTO) -> Judgement:
+    async def gather() -> Judgement:
+        faults = {"broken.example.com": Fault.SERVFAIL, "silent.example.com": Fault.SILENCE}
+        async with DnsServer(ZONE, faults) as dns:
+            request = Request(
+                intent=intent,
+                port=port,
+                timeout_seconds=1.3,
+                servers=((dns.address, dns.port),),
+                ca_file=Lab(directory).ca_file,
+                may_autoconfigure=False,
+            )
+            return judge(await walk(parse_target(target), request, now=time.time()))
+
+    return asyncio.run(gather())
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        ("nowhere.example.com:587", "dns-nxdomain"),
+        ("broken.example.com:587", "dns-tempfail"),
+        ("silent.example.com:587", "dns-tempfail"),
+        ("empty.example.com:587", "dns-no-address"),
+        ("mx:null.example.com", "null-mx"),
+        ("mx:bare.example.com", "no-mx"),
+        ("submission:bare.example.com", "no-srv"),
+    ],
+)
+def test_probe_of_a_name_says_what_is_wrong_with_it(target: str, cause: str, tmp_path: Path) -> None:
+    judgement = look(target, tmp_path)
+    assert judgement.verdict.cause == cause, judgement
+    assert judgement.verdict.stage is Stage.DNS
+
+
+def test_probe_of_a_closed_port_is_refused(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    verdict = look(f"{HOST}:{port}", tmp_path).verdict
+    assert (verdict.cause, verdict.confidence) == ("tcp-refused", Confidence.HIGH)
+
+
+def test_probe_of_a_port_that_swallows_times_out(tmp_path: Path) -> None:
+    held = full_backlog()
+    try:
+        verdict = look(f"{HOST}:{held[0].getsockname()[1]}", tmp_path).verdict
+    finally:
+        for one in held:
+            one.close()
+    assert verdict.cause == "tcp-timeout", verdict
+    assert verdict.confidence is not Confidence.HIGH
+
+
+def test_command_says_the_verdict_as_json(tmp_path: Path) -> None:
+    async def run() -> tuple[int, bytes, bytes]:
+        async with Misbehaving(SCENARIOS["banner_421"].manner, Lab(tmp_path)) as server:
+            command = [sys.executable, "-m", "postreeve", "probe", f"127.0.0.1:{server.port}", "--json"]
+            pipe = asyncio.subprocess.PIPE
+            process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+            out, err = await process.communicate()
+            return process.returncode or 0, out, err
+
+    status, out, err = asyncio.run(run())
+    verdict = json.loads(out)["verdict"]
+    assert set(verdict) >= {"cause", "confidence", "stage", "evidence", "fix"}
+    assert (verdict["cause"], verdict["confidence"], verdict["stage"]) == ("banner-421", "high", "banner")
+    assert status == EXIT_CODES[Stage.BANNER]
+    assert b"Traceback" not in err

@@ -26,7 +26,7 @@ from postreeve.checks.judge.login import judge_login
 from postreeve.checks.judge.name import judge_horizon, judge_names
 from postreeve.checks.judge.path import judge_path
 from postreeve.checks.judge.refusers import refusers
-from postreeve.checks.judge.remarks import remark
+from postreeve.checks.judge.remarks import remark, remark_on_us
 from postreeve.checks.judge.tls import judge_handshake, judge_mode, judge_starttls
 from postreeve.checks.judge.wording import dialled, ended, shaken, told
 from postreeve.checks.stage import Stage
@@ -55,10 +55,11 @@ def judge(facts: Facts) -> Judgement:
     cases = [Case(facts, endpoint) for endpoint in facts.endpoints]
     judged = [(case, judge_endpoint(case)) for case in cases]
     findings = [finding for case in cases for finding in remark(case)]
+    findings += remark_on_us(facts)
     verdict, others, partial = _combine(facts, judged)
     if _is_path(verdict):
         others = (*others, *judge_horizon(facts))
-    refusing = tuple(dict.fromkeys(one for case in cases for one in refusers(case) if one.cause != verdict.cause))
+    refusing = tuple(dict.fromkeys(one for case in cases for one in refusers(case)))
     return Judgement(verdict, others, (*partial, *_unique(findings, verdict)), refusing)
 
 

@@ -43,7 +43,7 @@ def judge_envelope(case: Case) -> Iterator[Verdict]:
 
 def _refused(case: Case, talk: Conversation, said: Said, stage: Stage) -> Iterator[Verdict]:
     reading = read_reply(said.code, said.text, stage)
-    if reading is None or (reading.cause == "mail-530-auth" and _is_as_it_should(case)):
+    if reading is None:
         return
     cause, lines = reading.cause, [told(said)]
     if cause == "auth-before-tls" and talk.tls is not None and talk.tls.version:
@@ -61,11 +61,6 @@ def _certainty(case: Case, reading: Reading, talk: Conversation) -> Confidence:
     if reading.confidence is Confidence.HIGH and talk.ending is Ending.RESET:
         return Confidence.MEDIUM
     return reading.confidence
-
-
-def _is_as_it_should(case: Case) -> bool:
-    """A submission server that wants a login before MAIL is healthy where nobody asked to send without one."""
-    return not case.asked.has_credentials and not case.asked.mail_from and not case.asked.recipient
 
 
 def _blanks(case: Case, reading: Reading) -> dict[str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from postreeve.checks.conversation import Said
-from postreeve.checks.facts import Intent
 from postreeve.checks.judge.case import Case, capabilities, mechanisms
 from postreeve.checks.judge.hello import cut_off
 from postreeve.checks.judge.reply import read_reply
@@ -53,9 +52,12 @@ def judge_login(case: Case) -> Iterator[Verdict]:
         yield _not_offered(case, hello)
     elif not PASSWORD_MECHANISMS & set(offered):
         yield _no_password(case, hello, offered)
-    elif not hello.is_in_tls and case.mode is Intent.PLAIN:
+    elif not hello.is_in_tls:
         line = "it offers AUTH without TLS; a password would go over the wire for all to read, so none was sent"
         yield found(case, "auth-in-clear", Confidence.HIGH, Stage.AUTH, told(hello), line)
+    elif talk.ended_at is Stage.AUTH:
+        line = f"none of the mechanisms that it offers fits the credentials: {' '.join(offered)}"
+        yield found(case, "auth-no-mech", Confidence.MEDIUM, Stage.AUTH, told(hello), line)
 
 
 def _not_offered(case: Case, hello: Said) -> Verdict:

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from postreeve.checks.conversation import Conversation, Said, Tls
-from postreeve.checks.facts import Intent
+from postreeve.checks.facts import Facts, Intent
 from postreeve.checks.finding import Finding, Level
 from postreeve.checks.judge.banner import SLOW_SECONDS
-from postreeve.checks.judge.case import Case, capabilities, is_loopback, mechanisms
+from postreeve.checks.judge.case import Case, capabilities, is_loopback, is_private, mechanisms
 from postreeve.checks.judge.certificate import certificate_faults, rsa_bits
-from postreeve.checks.judge.fix import fix_for
+from postreeve.checks.judge.fix import fix_for, fix_text
 from postreeve.checks.judge.hello import is_masked_banner
 from postreeve.checks.judge.login import MAY_BE_CLEAR
+from postreeve.checks.judge.name import looked_up
 from postreeve.checks.judge.tls import is_small_dh
 from postreeve.checks.judge.wording import day, shaken, shown, told
 from postreeve.checks.stage import Stage
@@ -33,6 +34,18 @@ def remark(case: Case) -> Iterator[Finding]:
     if case.tls is not None and case.tls.chain:
         yield from _certificate(case, case.tls)
     yield from _handshake(case, talk)
+
+
+def remark_on_us(facts: Facts) -> Iterator[Finding]:
+    """A relay that no reverse name belongs to is refused by many; private addresses have none, and need none."""
+    local = {dial.local_address for endpoint in facts.endpoints for dial in endpoint.dials if dial.local_address}
+    if facts.asked.is_application or any(is_private(one) for one in local):
+        return
+    for one in facts.vantage.ptr:
+        if one.absence:
+            title = "the address that we connect from has no reverse name: many MX hosts refuse it"
+            fix = fix_text("ptr-missing", {})
+            yield Finding("probe-no-ptr", Level.WARNING, title, one.name, (looked_up(one),), fix)
 
 
 def _finding(case: Case, check: str, level: Level, title: str, fix: str, *because: str) -> Finding:
