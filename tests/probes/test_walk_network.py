@@ -90,6 +90,7 @@ def test_walk_finds_a_drop_at_the_far_side(served: Internet) -> None:
         "tcp dport 25 drop",
         "tcp dport 25 reject with icmpx type admin-prohibited",
         "tcp dport 25 reject with icmpx type port-unreachable",
+        "tcp dport 25 reject with tcp reset",
     ],
 )
 @pytest.mark.parametrize("target", [SERVER_4, f"[{SERVER_6}]"])

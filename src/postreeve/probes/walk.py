@@ -19,6 +19,7 @@ from postreeve.probes.converse import converse
 from postreeve.probes.dial import Dialled, dial
 from postreeve.probes.lookup import Asker
 from postreeve.probes.names import Found, Place, find_places, with_hint
+from postreeve.probes.refusal import is_refused_here
 from postreeve.probes.request import Request
 from postreeve.probes.schedule import (
     MAX_CONNECTIONS,
@@ -143,9 +144,10 @@ class _Walker:
                 break
             self._progress(f"connecting to {address} port {port}")
             dialled, opened = opened or await self._dial(address, port), None
-            endpoint = replace(endpoint, dials=(*endpoint.dials, dialled.dial))
             if dialled.socket is None:
+                endpoint = replace(endpoint, dials=(*endpoint.dials, await self._look_closer(dialled.dial)))
                 break
+            endpoint = replace(endpoint, dials=(*endpoint.dials, dialled.dial))
             talk = await converse(dialled, self._script(step, place, dialled.dial))
             self._note(talk)
             endpoint = replace(endpoint, conversations=(*endpoint.conversations, talk))
@@ -153,6 +155,11 @@ class _Walker:
 
     async def _dial(self, address: str, port: int) -> Dialled:
         return await dial(address, port, timeout_seconds=self._request.timeout_seconds, source=self._source(address))
+
+    async def _look_closer(self, made: Dial) -> Dial:
+        """The same, unless it was this machine's own firewall that refused."""
+        is_here = await is_refused_here(made, self._source(made.address))
+        return replace(made, outcome=DialOutcome.FORBIDDEN) if is_here else made
 
     def _note(self, talk: Conversation) -> None:
         login, data = talk.reply(Stage.AUTH), talk.reply(Stage.DATA)
