@@ -86,6 +86,8 @@ class Case:
                 fit = self.opened(Opening.CLEAR)
             case _:
                 fit = self.conversations
+                if not any(said.code for one in fit for said in one.said):
+                    fit = tuple(one for one in fit if one.tls is not None and is_tls_server(one.tls)) or fit
         return max(fit, key=progress, default=None)
 
     @property
@@ -103,7 +105,7 @@ class Case:
     def speaks_implicit_tls(self) -> Conversation | None:
         """A conversation where a TLS server answered our ClientHello at once."""
         for one in self.endpoint.conversations:
-            if one.opening is Opening.TLS and one.tls is not None and (one.tls.version or one.tls.alert):
+            if one.opening is Opening.TLS and one.tls is not None and is_tls_server(one.tls):
                 return one
         return None
 
@@ -122,6 +124,12 @@ class Case:
         fit = tuple(one for one in self.facts.controls if one.role is role)
         same = tuple(one for one in fit if ipaddress_version(one.dial.address) == family)
         return same if same or role is ControlRole.OTHER_PORT else fit
+
+
+def is_tls_server(tls: Tls) -> bool:
+    """True when a TLS server answered: by a handshake, an alert, or an offer that our own library refused."""
+    refusals = ("TOO_SMALL", "TOO_WEAK", "UNSUPPORTED_PROTOCOL", "SIGALG", "CERTIFICATE_VERIFY")
+    return bool(tls.version or tls.alert or tls.chain) or any(mark in tls.error for mark in refusals)
 
 
 def progress(conversation: Conversation) -> tuple[int, int, int]:

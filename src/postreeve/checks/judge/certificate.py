@@ -37,7 +37,7 @@ def judge_certificate(case: Case) -> Iterator[Verdict]:
 def certificate_faults(case: Case) -> Iterator[Verdict]:
     """Every reason for which a client that verifies refuses, the one that it would name first."""
     talk = case.main
-    tls = talk.tls if talk is not None and talk.tls is not None and talk.tls.chain else case.lenient
+    tls = talk.tls if talk is not None and talk.tls is not None and talk.tls.chain else case.tls
     if tls is None or not tls.chain:
         return
     leaf = tls.chain[0]

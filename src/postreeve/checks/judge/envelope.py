@@ -46,18 +46,20 @@ def _refused(case: Case, talk: Conversation, said: Said, stage: Stage) -> Iterat
     if reading is None:
         return
     cause, lines = reading.cause, [told(said)]
-    if cause == "auth-before-tls" and talk.tls is not None and talk.tls.version:
-        cause = "mail-530-auth"
+    certain = _certainty(reading, talk)
+    if cause == "auth-before-tls" and said.is_in_tls:
+        lines.append("it was said inside TLS: a proxy before the server ends TLS, and the server does not know")
+        certain = Confidence.MEDIUM
     if cause in ("mail-530-auth", "relay-denied") and not case.asked.has_credentials:
         lines.append("no credentials were given to the probe")
     if talk.reply(Stage.AUTH) is not None and cause in ("relay-denied", "mail-530-auth"):
         lines.append("though the login before it was accepted")
     if is_masked_banner(talk.reply(Stage.BANNER)):
         lines.append("its greeting is masked: a device on the way edits the conversation")
-    yield found(case, cause, _certainty(case, reading, talk), stage, *lines, **_blanks(case, reading))
+    yield found(case, cause, certain, stage, *lines, **_blanks(case, reading))
 
 
-def _certainty(case: Case, reading: Reading, talk: Conversation) -> Confidence:
+def _certainty(reading: Reading, talk: Conversation) -> Confidence:
     if reading.confidence is Confidence.HIGH and talk.ending is Ending.RESET:
         return Confidence.MEDIUM
     return reading.confidence

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from postreeve.checks.facts import Intent
-from postreeve.checks.judge.case import IMPLICIT_PORTS, Case, is_loopback
+from postreeve.checks.judge.case import IMPLICIT_PORTS, Case, ipaddress_version, is_loopback, is_private
 from postreeve.checks.judge.mode import mode_lines
 from postreeve.checks.knowledge import causes, fill
 
@@ -79,7 +79,7 @@ _TEXTS: Final[Mapping[str, str]] = {
         "Connect to {host} by the name that its operator publishes: the server knows none called “{host}”."
     ),
     "cert-selfsigned": (
-        "On {host}: install a certificate of a public authority: certbot certonly -d {host}. For a server that stays "
+        "On {host}: install a certificate of a public authority: {issue}. For a server that stays "
         "private, trust exactly this certificate in the client; do not switch verification off."
     ),
     "cert-chain-root": (
@@ -100,8 +100,7 @@ _TEXTS: Final[Mapping[str, str]] = {
         "new already, the server was not reloaded."
     ),
     "cert-hostname": (
-        "Use the name in the certificate as host ({good}), or have the certificate issued for {host}: certbot "
-        "certonly -d {host}."
+        "Use the name in the certificate as host ({good}), or have the certificate issued for {host}: {issue}."
     ),
     "cert-ip": "Put the name into the host setting in place of {host}: {good}.",
     "cert-revoked": (
@@ -179,10 +178,17 @@ def _blanks(case: Case) -> dict[str, str]:
         "implicit": mode_lines(library, host, port, Intent.IMPLICIT),
         "starttls": mode_lines(library, host, port, Intent.STARTTLS),
         "other": _other_port(case),
+        "issue": _issue(case),
         "good": "the name its operator publishes",
         "versions": "old versions",
         "name_setting": _name_setting(library),
     }
+
+
+def _issue(case: Case) -> str:
+    """How a certificate for this host is had; a public authority knows no names of one label and no inner hosts."""
+    is_public = "." in case.host and not is_private(case.endpoint.address) and not ipaddress_version(case.host)
+    return f"certbot certonly -d {case.host}" if is_public else f"your own authority, with {case.host} as a name"
 
 
 def _other_port(case: Case) -> str:

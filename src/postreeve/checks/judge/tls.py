@@ -9,7 +9,7 @@ from typing import Final
 from postreeve.checks.conversation import Conversation, Ending, Opening, Said, Tls
 from postreeve.checks.facts import Intent
 from postreeve.checks.judge.banner import FOREIGN
-from postreeve.checks.judge.case import Case, capabilities, is_loopback
+from postreeve.checks.judge.case import Case, capabilities, is_loopback, is_tls_server
 from postreeve.checks.judge.hello import is_masked_banner, masked_keywords
 from postreeve.checks.judge.verdicts import found
 from postreeve.checks.judge.wording import ended, quoted, shaken, told
@@ -27,7 +27,7 @@ def judge_mode(case: Case) -> Iterator[Verdict]:
     if case.mode is not Intent.IMPLICIT:
         return
     wrapped = [one for one in case.opened(Opening.TLS) if one.tls is not None]
-    if not wrapped or any(one.tls is not None and (one.tls.version or one.tls.alert) for one in wrapped):
+    if not wrapped or any(one.tls is not None and is_tls_server(one.tls) for one in wrapped):
         return
     talk = wrapped[0]
     assert talk.tls is not None
@@ -130,16 +130,14 @@ def judge_handshake(case: Case) -> Iterator[Verdict]:
     talk = case.main
     if talk is None or talk.tls is None or (talk.tls.version and not _wants_certificate(talk)):
         return
-    if talk.opening is Opening.TLS and not talk.tls.alert and case.mode is Intent.IMPLICIT and not _is_tls(talk.tls):
+    if (
+        talk.opening is Opening.TLS
+        and not talk.tls.alert
+        and case.mode is Intent.IMPLICIT
+        and not is_tls_server(talk.tls)
+    ):
         return  # `judge_mode` has it
     yield from _handshake(case, talk, talk.tls)
-
-
-def _is_tls(tls: Tls) -> bool:
-    """True when our own library refused what the server offered: then a TLS server is there."""
-    return bool(tls.version or tls.alert or tls.chain) or any(
-        mark in tls.error for mark in ("TOO_SMALL", "TOO_WEAK", "UNSUPPORTED_PROTOCOL", "SIGALG", "CERTIFICATE_VERIFY")
-    )
 
 
 def _wants_certificate(talk: Conversation) -> bool:
