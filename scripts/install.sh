@@ -34,7 +34,7 @@ for package in "$@"; do
             service=postfix ;;
         dovecot-core) service=dovecot ;;
         sasl2-bin) service=saslauthd ;;
-        unbound) service=unbound ;;
+        unbound | ufw | firewalld | fail2ban) service=$package ;;
         *) continue ;;
     esac
     # Only a package that is new here: what was installed before keeps its place in the boot.
@@ -44,7 +44,8 @@ done
 apt-get -q -y -o Acquire::Retries=3 update </dev/null
 apt-get -q -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends --no-remove "$@" </dev/null
 
-# update-rc.d knows both ways of starting at boot, and works where no systemd runs.
+# update-rc.d knows both ways of starting at boot, and works where no systemd runs; firewalld has a unit only.
 for service in $services; do
-    update-rc.d "$service" disable >/dev/null 2>&1 || echo "note: could not keep $service from starting at boot" >&2
+    update-rc.d "$service" disable >/dev/null 2>&1 ||
+        systemctl disable "$service" >/dev/null 2>&1 || echo "note: could not keep $service from starting at boot" >&2
 done

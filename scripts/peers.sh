@@ -13,11 +13,16 @@ node=tests/peers/node
 # package, and the file or command that shows it is there: however it came, it need not come again
 peers='
 curl                 curl
+dbus-daemon          dbus-daemon
 dovecot-core         dovecot
 dovecot-lmtpd        /usr/lib/dovecot/lmtp
 dovecot-submissiond  /usr/lib/dovecot/submission-login
+fail2ban             fail2ban-client
 faketime             faketime
+firewalld            firewall-offline-cmd
 iproute2             ip
+ipset                ipset
+iptables             iptables-restore
 libsasl2-modules     /usr/share/doc/libsasl2-modules
 msmtp                msmtp
 nftables             nft
@@ -29,6 +34,7 @@ postfix              postfix
 sasl2-bin            saslauthd
 strace               strace
 swaks                swaks
+ufw                  ufw
 unbound              unbound
 util-linux           prlimit
 '

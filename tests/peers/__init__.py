@@ -42,8 +42,17 @@ PEERS: dict[str, Peer] = {
         files=("/usr/lib/dovecot/lmtp", "/usr/lib/dovecot/submission-login"),
         apt=("dovecot-core", "dovecot-lmtpd", "dovecot-submissiond"),
     ),
+    "fail2ban": Peer(("fail2ban-client", "fail2ban-regex"), files=("/etc/fail2ban/jail.conf",), apt=("fail2ban",)),
     "faketime": Peer(("faketime",), apt=("faketime",)),
+    "firewalld": Peer(
+        ("firewalld", "firewall-cmd", "firewall-offline-cmd", "dbus-daemon"), apt=("firewalld", "dbus-daemon")
+    ),
     "ip": Peer(("ip",), apt=("iproute2",)),
+    "ipset": Peer(("ipset",), apt=("ipset",)),
+    "iptables": Peer(
+        ("iptables-nft-restore", "ip6tables-nft-restore", "iptables-legacy-restore", "ip6tables-legacy-restore"),
+        apt=("iptables",),
+    ),
     "msmtp": Peer(("msmtp",), apt=("msmtp",)),
     "namespaces": Peer(
         probe=("unshare", "--net", "--mount", "true"), why="needs the right to make namespaces", is_installable=False
@@ -64,6 +73,7 @@ PEERS: dict[str, Peer] = {
     "systemd-analyze": Peer(
         ("systemd-analyze",), why="comes with systemd, where that runs the machine", is_installable=False
     ),
+    "ufw": Peer(("ufw",), files=("/lib/ufw/ufw-init", "/etc/ufw/before.rules"), apt=("ufw",)),
     "unbound": Peer(("unbound",), apt=("unbound",)),
 }
 
