@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from postreeve.checks.finding import Level
-from postreeve.checks.settings import security, server
+from postreeve.checks.settings import postfix, security, server
 from postreeve.checks.settings.subject import Problem, Subject
 from postreeve.clientconfig.edit import apply_edits, merge_edits
 from postreeve.clientconfig.kind import read_all
@@ -26,6 +26,7 @@ _RULES: Final[tuple[Callable[[Subject], Iterator[Problem]], ...]] = (
     security.secret,
     security.misspelt,
     security.contradictions,
+    postfix.brackets,
     security.timeout,
 )
 _MOST_ROUNDS: Final = 4

@@ -104,6 +104,11 @@ CONTRADICTION: Final = Rule(
     "contradiction", _W, "Settings that cannot work together",
     "One of them is ignored or makes the other fail.",
 )  # fmt: skip
+RELAYHOST_WITHOUT_BRACKETS: Final = Rule(
+    "relayhost-without-brackets", _W, "Postfix looks up MX hosts for a submission server",
+    "Without brackets relayhost is a domain whose MX hosts Postfix asks for, and those serve port 25, not submission.",
+    True,
+)  # fmt: skip
 TIMEOUT_ENDLESS: Final = Rule(
     "timeout-endless", _N, "No time-out",
     "The library waits for ever (PHPMailer: five minutes), and with it the request or the worker that sends mail.",
@@ -112,6 +117,6 @@ TIMEOUT_ENDLESS: Final = Rule(
 RULES: Final = (
     HOST_MISSING, HOST_NOT_A_NAME, HOST_MISSPELT, PORT_NOT_A_NUMBER, PORT_TLS_MISMATCH, PORT_25, PROVIDER_PORT,
     TLS_BOTH, TLS_NEVER, TLS_OPPORTUNISTIC, TLS_NOT_SUPPORTED, VERIFICATION_OFF, USER_FORM, SENDER_MISSING,
-    SECRET_IN_FILE, KEY_MISSPELT, CONTRADICTION, TIMEOUT_ENDLESS,
+    SECRET_IN_FILE, KEY_MISSPELT, CONTRADICTION, RELAYHOST_WITHOUT_BRACKETS, TIMEOUT_ENDLESS,
 )  # fmt: skip
 BY_ID: Final = {rule.id: rule for rule in RULES}

@@ -11,7 +11,7 @@ from postreeve.checks.finding import Level
 from postreeve.checks.settings import rule
 from postreeve.checks.settings.subject import Problem, Subject, is_example, problem, said
 from postreeve.clientconfig.settings import TlsMode, Value, Wanted
-from postreeve.ports.provider import Provider, UserForm, by_host, suggest_host
+from postreeve.ports.provider import Provider, UserForm, by_domain, by_host, nearest, suggest_host
 
 _PASTED: Final = re.compile(
     r"\s*(?:(?P<scheme>[a-z][a-z0-9+]{1,15})://)?(?:[^@/\s]{1,200}@)?(?P<host>\[[0-9a-f:.]+\]|[^\s:/\[\]@?#]+)"
@@ -21,14 +21,22 @@ _PASTED: Final = re.compile(
 _LOGIN: Final = re.compile(r"[^/@\s]*@")
 _NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.?){1,40}\Z|\[?[0-9a-f:.]{2,45}\]?\Z", re.IGNORECASE)
 _UNREAL: Final = re.compile(r"your|<|\{|\$|%|placeholder|change|xxx", re.IGNORECASE)
+_READING: Final = ("imap", "imaps", "pop", "pop3", "www", "mx")
 NEEDS_SENDER: Final = frozenset({"flask-mail", "fastapi-mail"})
 """Kinds whose programs have no sender of their own; others have at least the mailbox of the user."""
 
 
 @lru_cache(maxsize=4096)
 def meant_host(host: str) -> str:
-    """As `ports.provider.suggest_host`, which compares with every known host: a tree of files has few that differ."""
-    return suggest_host(host)
+    """As `ports.provider.suggest_host`, for slips of the finger, mail domains and hosts for reading mail only.
+
+    A provider's other names (`smtp.googlemail.com`) may well be served. It compares with every known host, and a tree
+    of files has few that differ.
+    """
+    meant = suggest_host(host)
+    label, _, rest = host.partition(".")
+    is_sure = by_domain(host) is not None or (label in _READING and "." in rest)
+    return meant if meant and (is_sure or nearest(host) == meant) else ""
 
 
 def provider_of(subject: Subject) -> Provider | None:

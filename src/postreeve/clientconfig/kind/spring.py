@@ -71,7 +71,7 @@ def _anchored(entries: list[Entry]) -> list[Entry]:
 def _ours(entries: Iterable[Entry]) -> list[Entry]:
     kept: list[Entry] = []
     for entry in entries:
-        key = entry.key.replace("[", "").replace("]", "").replace('"', "")
+        key = entry.key.replace(".[", ".").replace("[", ".").replace("]", "").replace('"', "")
         if not key.startswith(_PREFIX):
             continue
         rest = key[len(_PREFIX) :]

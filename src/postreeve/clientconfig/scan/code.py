@@ -343,7 +343,8 @@ class _Reader:
                     continue
                 break
             before = self.at
-            item: Pair | Node | None = self._pair(depth)
+            item: Pair | Node | None = self._shorthand() if closing == "}" else None
+            item = item or self._pair(depth)
             if self.at == before:
                 item = self._nested(depth)
             if item is not None:
@@ -351,6 +352,16 @@ class _Reader:
             if self.at == before:
                 self.at += 1
         return found
+
+    def _shorthand(self) -> Pair | None:
+        """`{ host, port }` of JavaScript: members whose values are the variables of the same names."""
+        token = self.tokens[self.at]
+        is_alone = self._text(1) in (",", "}") and token.kind is TokenKind.NAME and token.text.isidentifier()
+        if self.language is not Language.JAVASCRIPT or not is_alone:
+            return None
+        self.at += 1
+        span = self.source.span(token.start, token.end)
+        return Pair(token.text, span, Scalar(None, span, None, is_reference=True))
 
     def _nested(self, depth: int) -> Node | None:
         while self._text() in _DECLARES and self.at + 1 < len(self.tokens):

@@ -45,9 +45,10 @@ _STRINGS: Final = (
 )
 _NUMBER: Final = r"(?P<number>\d[\d_]*+(?:\.\d+)?+[A-Za-z]*+)"
 _NAME: Final = (
-    r"(?P<name>\\?[$@:]{0,2}[^\W\d]\w*+(?:(?:\.|->|::|\?\.|\?->|&\.|\\)\$?[^\W\d]\w*+)*+[?!]?(?![\w=])"
-    r"|[$@]?[^\W\d]\w*+)"
+    r"(?P<name>\\?[$@]{0,2}[^\W\d]\w*+(?:(?:\.|->|::|\?\.|\?->|&\.|\\)\$?[^\W\d]\w*+)*+(?:[?!](?![\w=.>:]))?)"
 )
+# A symbol begins where a value may: what follows a key at once (`secure:true`) is none.
+_SYMBOL: Final = r"(?P<symbol>(?<![\w\"':]):[^\W\d]\w*+)"
 _MARK: Final = r"(?P<mark>=>|==+|!=+|<=|>=|:=|\|\|=?|&&|\?\?=?|\?:|->|\?\.|&\.|\.\.\.|::|[^\w\s])"
 _SLASHES: Final = r"(?P<comment>//[^\n]*+|/\*)"
 _HASH: Final = r"(?P<comment>\#[^\n]*+)"
@@ -55,8 +56,8 @@ _BOTH: Final = r"(?P<comment>//[^\n]*+|/\*|\#(?!\[)[^\n]*+|<!--)"
 _SPACE: Final = r"(?P<line>\n)|[ \t\r\f\v\xa0\ufeff]++"
 
 
-def _pattern(comment: str) -> re.Pattern[str]:
-    return re.compile(f"{_SPACE}|{comment}|{_STRINGS}|{_NUMBER}|{_NAME}|{_MARK}", re.DOTALL)
+def _pattern(comment: str, symbol: str = r"(?P<symbol>(?!))") -> re.Pattern[str]:
+    return re.compile(f"{_SPACE}|{comment}|{_STRINGS}|{_NUMBER}|{symbol}|{_NAME}|{_MARK}", re.DOTALL)
 
 
 _PATTERNS: Final = {
@@ -64,13 +65,14 @@ _PATTERNS: Final = {
     Language.GO: _pattern(_SLASHES),
     Language.CSHARP: _pattern(_SLASHES),
     Language.PHP: _pattern(_BOTH),
-    Language.RUBY: _pattern(_HASH),
+    Language.RUBY: _pattern(_HASH, _SYMBOL),
     Language.PYTHON: _pattern(_HASH),
 }
 _KINDS: Final = {
     "string": TokenKind.STRING,
     "number": TokenKind.NUMBER,
     "name": TokenKind.NAME,
+    "symbol": TokenKind.NAME,
     "mark": TokenKind.MARK,
 }
 _MOST_TOKENS: Final = 200_000
