@@ -52,7 +52,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
     host, port = _next_hop(relayhost)
     level = _level(group)
     mode = _mode(group, level)
-    is_bracketed = relayhost.value is None or relayhost.value.startswith("[")
+    is_looked_up = relayhost.value is not None and relayhost.value[:1] != "[" and port.value not in (None, 25)
     verifies = group.decides(True, "smtp_tls_security_level") if level in _VERIFYING else None
     return settings_of(
         group,
@@ -64,7 +64,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
         mechanism=group.text("smtp_sasl_mechanism_filter"),
         verifies_certificate=verifies,
         hello_name=group.text("smtp_helo_name"),
-        extra=() if is_bracketed else (Value(relayhost.value, "relayhost", relayhost.span),),
+        extra=(Value(relayhost.value, "relayhost", relayhost.span),) if is_looked_up else (),
         contradictions=_contradictions(group, level, port.value),
     )
 
@@ -152,7 +152,9 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
         return None
     host, port = _next_hop(relayhost)
     number = wanted.port or port.value
-    changes["relayhost"] = f"[{wanted.host or host.value}]" + (f":{number}" if number not in (None, 25) else "")
+    is_domain = not relayhost.value.startswith("[") and number in (None, 25) and wanted.host is None
+    name = host.value if is_domain else f"[{wanted.host or host.value}]"
+    changes["relayhost"] = f"{name}:{number}" if number not in (None, 25) else f"{name}"
     level = _level(group)
     if wanted.mode is not None:
         is_wrapped = wanted.mode is TlsMode.IMPLICIT
