@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -216,3 +217,43 @@ async def test_walk_of_a_name_that_does_not_exist_connects_nowhere(lab: Lab) -> 
     facts = await look("smtp.example.org:587", lab)
     assert facts.endpoints == ()
     assert judge(facts).verdict.cause == "dns-nxdomain"
+
+
+PIECES = (
+    b"220 hi\r\n", b"250-a\r\n250 STARTTLS\r\n", b"250 AUTH PLAIN\r\n", b"\x16\x03\x01\x00\x05hello", b"421 bye\r\n",
+    b"\x15\x03\x01\x00\x02\x02\x28", b"220 " + b"*" * 50 + b"\r\n", b"334 \r\n", b"999 x\r\n", b"250\r\n", b"\xff" * 300,
+    b"-1 x\r\n", b"220-\r\n", b"\n", b"\r", b"", b"235 ok\r\n", b"354 go\r\n", b"* OK x\r\n", b"x" * 70_000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_walk_survives_a_server_that_says_anything(seed: int) -> None:
+    chance, connections = random.Random(seed), 0
+    script = [chance.choice(PIECES) for _ in range(chance.randint(1, 8))]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(OSError, TimeoutError):
+            for piece in script:
+                writer.write(piece)
+                await writer.drain()
+                async with asyncio.timeout(0.2):
+                    await reader.read(4_096)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    request = Request(
+        intent=chance.choice(list(Intent)),
+        timeout_seconds=0.2,
+        login=Login("jane", "secret", may_go_in_clear=True),
+        mail_from="a@example.com",
+        recipient="b@example.net",
+        nowhere=(),
+        known_good=(),
+    )
+    facts = await walk(parse_target(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"), request, now=1.0)
+    server.close()
+    assert connections <= 3
+    assert load_facts(dump_facts(facts)) == facts
+    assert judge(facts).verdict.cause != ""
