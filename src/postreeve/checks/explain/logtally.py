@@ -53,8 +53,14 @@ class LogTally:
         self._reasons: dict[bytes, tuple[str, bool] | None] = {}
         self._explained: dict[bytes, tuple[str, bool] | None] = {}
         self._groups: dict[tuple[str, bytes], Group] = {}
-        self.lines = 0
+        self._ends = 0
+        self._is_open = False
         self.failures = 0
+
+    @property
+    def lines(self) -> int:
+        """Seen so far; the last counts without its end too."""
+        return self._ends + self._is_open
 
     @property
     def groups(self) -> list[Group]:
@@ -63,7 +69,9 @@ class LogTally:
 
     def add(self, chunk: bytes) -> None:
         """Counts the failures in `chunk`, which holds whole lines."""
-        self.lines += chunk.count(b"\n") + (not chunk.endswith(b"\n") and bool(chunk))
+        self._ends += chunk.count(b"\n")
+        if chunk:
+            self._is_open = not chunk.endswith(b"\n")
         read = self._format.read
         reasons = self._reasons
         for start, end in failing_lines(chunk, self._format.markers):
