@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -58,10 +58,10 @@ class Outcome:
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """All scenarios, probed once."""
-    return asyncio.run(_probe_all(tmp_path_factory.mktemp("lab")))
+    return asyncio.run(_probe_all(tmp_path_factory.mktemp("lab"), SCENARIOS))
 
 
-async def _probe_all(directory: Path) -> dict[str, Outcome]:
+async def _probe_all(directory: Path, scenarios: dict[str, Scenario]) -> dict[str, Outcome]:
     gate = asyncio.Semaphore(AT_ONCE)
     async with Responder() as responder, DnsServer({HOST: {"A": ["127.0.0.1"]}}) as dns:
         lab = Lab(directory, responder.url)
@@ -71,8 +71,8 @@ async def _probe_all(directory: Path) -> dict[str, Outcome]:
             async with gate:
                 return await probe(scenario, lab, (dns.address, dns.port))
 
-        made = await asyncio.gather(*(one(scenario) for scenario in SCENARIOS.values()))
-    return dict(zip(SCENARIOS, made, strict=True))
+        made = await asyncio.gather(*(one(scenario) for scenario in scenarios.values()))
+    return dict(zip(scenarios, made, strict=True))
 
 
 async def probe(scenario: Scenario, lab: Lab, dns: tuple[str, int]) -> Outcome:
@@ -133,6 +133,33 @@ def test_probe_has_no_error_about_a_healthy_server(name: str, outcomes: dict[str
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_secret_is_in_what_is_said(name: str, outcomes: dict[str, Outcome]) -> None:
     assert PASSWORD not in repr(outcomes[name].facts) + repr(outcomes[name].judgement)
+
+
+NO_MISTAKE = {
+    "plaintext client -> implicit TLS port": HEALTHY,
+    "STARTTLS client -> implicit TLS port": HEALTHY,
+    "tls_alert_to_plaintext": "tls-protocol",
+    "implicit TLS client -> STARTTLS/plaintext port (wrong version number)": HEALTHY,
+    "implicit TLS client -> plaintext port": HEALTHY,
+    "implicit TLS client -> slow STARTTLS port": HEALTHY,
+    "starttls_not_offered": HEALTHY,
+    "auth_only_after_tls[client plain+auth]": HEALTHY,
+    "auth_plaintext_offered": HEALTHY,
+}
+"""What there is to say when the client has no wrong mode, since it has none: the server's own faults remain."""
+
+
+@pytest.mark.slow
+def test_probe_that_is_told_no_mode_finds_the_same(tmp_path: Path) -> None:
+    scenarios = {name: replace(one, intent=Intent.AUTO) for name, one in SCENARIOS.items()}
+    found = asyncio.run(_probe_all(tmp_path, scenarios))
+    wrong = {
+        name: one.judgement.verdict.cause
+        for name, one in found.items()
+        if one.judgement.verdict.cause not in ((NO_MISTAKE[name],) if name in NO_MISTAKE else scenarios[name].causes)
+    }
+    assert wrong == {}
+    assert max(one.connections for one in found.values()) <= 3
 
 
 APART = {"conn_refused", "connect_timeout_blackhole", "DNS: unknown host"}

@@ -17,6 +17,8 @@ from postreeve.ports.sniff import WORDS
 
 SLOW_SECONDS: Final = 5.0
 """Many libraries and monitors give up after five seconds; RFC 5321, section 4.5.3.2.1, asks for five minutes."""
+_PATIENT_SECONDS: Final = 20.0
+"""Servers that make strangers wait for the greeting do so for 5 to 15 seconds."""
 _AT_ONCE_SECONDS: Final = 2.0
 """Who hangs up later than this has waited for something."""
 FOREIGN: Final = {key: words for key, words in WORDS.items() if key not in ("smtp", "tls", "tls-alert")}
@@ -94,13 +96,23 @@ def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
         case Ending.RESET:
             yield found(case, "reset", Confidence.HIGH, Stage.BANNER, ended(talk), *others)
         case Ending.TIMED_OUT:
-            both = f"it neither greeted nor answered a ClientHello; {_waited(talk)}" if others else _waited(talk)
-            yield found(case, "silent-greeting", Confidence.HIGH, Stage.BANNER, ended(talk), *others, both)
+            yield silence(case, ended(talk), *others)
         case Ending.NOT_SMTP:
             line = f"what came is no protocol that we know: {quoted(talk.heard)}"
             yield found(case, "banner-not-smtp", Confidence.HIGH, Stage.BANNER, line, protocol="no SMTP")
         case _:
             return
+
+
+def silence(case: Case, *evidence: str) -> Verdict:
+    """Nothing ever came. Sure only after a wait that outlasts greet delays: a short one rules out no slow server."""
+    clear = [said.seconds for one in case.opened(Opening.CLEAR) for said in one.said if said.stage is Stage.BANNER]
+    longest = max(clear, default=0.0)
+    certain = Confidence.HIGH if longest >= _PATIENT_SECONDS else Confidence.MEDIUM
+    more = "" if certain is Confidence.HIGH else f"a slow server is not ruled out: --timeout {2 * _PATIENT_SECONDS:.0f}"
+    return found(
+        case, "silent-greeting", certain, Stage.BANNER, *evidence, f"waited {longest:.0f} s for a greeting", more
+    )
 
 
 def _waited_long(talk: Conversation) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from postreeve.checks.conversation import Conversation, Ending, Opening, Said, Tls
 from postreeve.checks.facts import Intent
-from postreeve.checks.judge.banner import FOREIGN
+from postreeve.checks.judge.banner import FOREIGN, silence
 from postreeve.checks.judge.case import Case, capabilities, is_loopback, is_tls_server
 from postreeve.checks.judge.hello import is_masked_banner, masked_keywords
 from postreeve.checks.judge.verdicts import found
@@ -50,7 +50,7 @@ def _nothing_came(case: Case, talk: Conversation) -> Iterator[Verdict]:
     lines = (ended(talk), *(ended(one) for one in clear))
     dead = {one.ending for one in clear}
     if not talk.heard and Ending.TIMED_OUT in (talk.ending, *dead) and dead <= {Ending.TIMED_OUT}:
-        yield found(case, "silent-greeting", Confidence.HIGH if clear else Confidence.MEDIUM, Stage.BANNER, *lines)
+        yield silence(case, *lines)
     elif dead and dead <= {Ending.CLOSED, Ending.RESET}:
         cause = "reset" if Ending.RESET in dead else "immediate-close"
         yield found(case, cause, Confidence.HIGH, Stage.BANNER, *lines)
