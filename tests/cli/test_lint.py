@@ -64,6 +64,21 @@ def test_lint_names_file_line_finding_and_correction_without_the_password(run: R
     assert wrong.read_text() == _WRONG
 
 
+@pytest.mark.parametrize("option", ["--json", "--sarif", ""])
+def test_lint_never_prints_a_password_wherever_it_stands(run: Run, tmp_path: Path, option: str) -> None:
+    (tmp_path / "a.env").write_text(f"SMTP_HOST=smtp://app:{_SECRET}@smtp.example.com:587\nSMTP_USER=app@example.com\n")
+    (tmp_path / ".env").write_text(f"MAILER_DSN=smtps://app:{_SECRET}@smtp.example.com:587\n")
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  a:\n    environment:\n      SMTP_HOST: smtp.example.com\n"
+        f"      SMTP_PASSWORD: {_SECRET}\n      SMTP_PORT: 587\n      SMTP_SECURE: 'true'\n"
+    )
+    status, out, err = run("lint", *([option] if option else []), tmp_path)
+    assert status == 1
+    assert "host-not-a-name" in out
+    assert "port-tls-mismatch" in out
+    assert _SECRET not in out + err
+
+
 def test_lint_fix_writes_in_place_keeps_mode_and_backup_and_is_clean_then(run: Run, tmp_path: Path) -> None:
     file = tmp_path / ".env"
     before = b"SMTP_HOST=smtp.example.com\r\nSMTP_PORT=587\r\nSMTP_SECURE=true\r\nSMTP_USER=a@example.com\r\n"

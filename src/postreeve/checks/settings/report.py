@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,11 +14,12 @@ from postreeve.checks.settings.subject import Problem
 from postreeve.clientconfig.settings import SubmissionSettings, Value
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_LOGIN: Final = re.compile(r"//[^/@:\s]*:([^/@\s]+)@")
 _PLACES: Final = {rule.id: place for place, rule in enumerate(RULES)}
 
 
 def masked(text: str, secrets: Sequence[str]) -> str:
-    """The text without the secrets in it; short ones only where they stand as a word of their own."""
+    """The text without the secrets in it."""
     for secret in secrets:
         text = text.replace(secret, "********")
     return text
@@ -32,6 +34,10 @@ def secrets_of(linted: Linted, text: str) -> list[str]:
             found.add(password.value)
             if password.span is not None:
                 found.add(text[password.span.start : password.span.end].strip("\"'`"))
+        # Somebody pasted a whole URL where the host belongs.
+        for value in (settings.host, settings.sender, settings.username):
+            if value is not None and value.value:
+                found.update(_LOGIN.findall(value.value))
     return sorted((one for one in found if len(one) >= 3), key=len, reverse=True)
 
 
@@ -68,7 +74,8 @@ def _settings(settings: SubmissionSettings) -> dict[str, Any]:
 
 
 def _said(value: Value[Any] | None) -> Any:
-    return None if value is None else value.value
+    said = None if value is None else value.value
+    return _LOGIN.sub("//********@", said) if isinstance(said, str) else said
 
 
 def _finding(one: Problem) -> dict[str, Any]:
