@@ -82,3 +82,22 @@ def test_auth_in_plaintext_is_refused_and_told(server: Serving) -> None:
         assert client.ask(f"AUTH PLAIN {RIGHT}").startswith("530 5.7.0")
     assert len(server.told("CredentialsMisplaced")) == 1
     assert RIGHT not in repr(server.events)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("", None), (" AUTH=<>", "<>"), (" AUTH=alice@example.org", "alice@example.org"), (" AUTH=bob@example.org", "<>")],
+    ids=["nothing", "nobody", "its own address", "somebody else's"],
+)
+def test_auth_of_mail_is_kept_as_far_as_the_account_is_trusted(
+    server: Serving, client: Client, said: str, kept: str | None
+) -> None:
+    """RFC 4954, section 5."""
+    client.ask(f"AUTH PLAIN {RIGHT}")
+    assert client.ask(f"MAIL FROM:<alice@example.org>{said}").startswith("250")
+    assert client.ask("RCPT TO:<bob@example.org>").startswith("250")
+    assert client.ask("DATA").startswith("354")
+    assert client.ask("From: alice@example.org\r\n\r\nx\r\n.").startswith("250")
+    (message,) = server.messages()
+    story = server.call(server.store.story(message.ident))
+    assert story.envelope.parameters.auth == kept

@@ -264,8 +264,8 @@ class DoctorTable(BaseModel):
             "smtp.gmail.com:465",
             "smtp.office365.com:587",
         ),
-        "Hosts that answer from any network which lets mail out, to tell a blocked port from a broken one; connected to "
-        "and left after the greeting. `[]` = none.",
+        "Hosts that answer from any network which lets mail out, to tell a blocked port from a broken one; connected "
+        "to and left after the greeting. `[]` = none.",
     )
     block_lists: Annotated[tuple[DomainName, ...], Field(strict=False)] = setting(
         ("zen.spamhaus.org",), "Block lists (RFC 5782) that are asked about the addresses that mail leaves from."
