@@ -222,7 +222,8 @@ async def test_walk_of_a_name_that_does_not_exist_connects_nowhere(lab: Lab) -> 
 PIECES = (
     b"220 hi\r\n", b"250-a\r\n250 STARTTLS\r\n", b"250 AUTH PLAIN\r\n", b"\x16\x03\x01\x00\x05hello", b"421 bye\r\n",
     b"\x15\x03\x01\x00\x02\x02\x28", b"220 " + b"*" * 50 + b"\r\n", b"334 \r\n", b"999 x\r\n", b"250\r\n",
-    b"\xff" * 300, b"-1 x\r\n", b"220-\r\n", b"\n", b"\r", b"", b"235 ok\r\n", b"354 go\r\n", b"* OK x\r\n", b"x" * 70_000,
+    b"x" * 70_000,
+    b"\xff" * 300, b"-1 x\r\n", b"220-\r\n", b"\n", b"\r", b"", b"235 ok\r\n", b"354 go\r\n", b"* OK x\r\n",
 )  # fmt: skip
 
 
