@@ -10,6 +10,7 @@ from typing import Final
 
 from postreeve.clientconfig.kind.discourse import DISCOURSE
 from postreeve.clientconfig.kind.dotnet import APPSETTINGS, WEB_CONFIG
+from postreeve.clientconfig.kind.email_url import EMAIL_URL
 from postreeve.clientconfig.kind.env import DJANGO_ENV, ENV, LARAVEL_ENV
 from postreeve.clientconfig.kind.exim import EXIM
 from postreeve.clientconfig.kind.exim_smarthost import EXIM_SMARTHOST
@@ -68,6 +69,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     LARAVEL_CONFIG,
     LARAVEL_ENV,
     DJANGO_ENV,
+    EMAIL_URL,
     SPRING,
     PHPMAILER,
     WORDPRESS,

@@ -74,7 +74,7 @@ def with_port(changes: Changes, group: Group) -> dict[str, Wish]:
 def url_literal(wish: Wish, scalar: Scalar | None) -> str:
     """A part of a URL, percent-encoded where it replaces one."""
     is_new = scalar is None or scalar.value == ""
-    return plain_text(wish) if is_new else quote(plain_text(wish), safe=".-_~[]:")
+    return plain_text(wish) if is_new else quote(plain_text(wish), safe=".-_~[]:+")
 
 
 URL_NOTATION: Final = Notation(line=lambda key, literal: "", literal=url_literal, joint="&", removes=False)
