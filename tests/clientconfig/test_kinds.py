@@ -21,7 +21,8 @@ _MINE = {
     "django": "settings.py", "flask-mail": "config.py", "fastapi-mail": "mail.py", "rails": "production.rb",
     "nodemailer": "mailer.js", "symfony": ".env", "laravel": "config/mail.php", "laravel-env": ".env",
     "django-env": ".env", "django-url": ".env", "spring": "application.properties", "phpmailer": "mail.php",
-    "wordpress": "wp-config.php", "go": "mail.go", "appsettings": "appsettings.json", "web-config": "web.config", "compose": "compose.yaml",
+    "wordpress": "wp-config.php", "go": "mail.go", "appsettings": "appsettings.json", "web-config": "web.config",
+    "compose": "compose.yaml",
     "kubernetes": "mail.yaml", "env": ".env",
 }  # fmt: skip
 _SERVERS = [

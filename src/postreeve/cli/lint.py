@@ -27,7 +27,7 @@ _BAD: Final = (Level.ERROR, Level.WARNING)
 def lint(
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Files, or directories to walk.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Write the corrections; FILE~ keeps what was there.")] = False,
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Read the files as this kind only.")] = "",
+    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Read files of this kind only.")] = "",
     probe: Annotated[bool, typer.Option("--probe", help="Connect to the servers that the files name.")] = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code hosts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
