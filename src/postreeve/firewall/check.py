@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from postreeve.firewall.flow import Direction, Flow, Policy, PolicyError, Protocol, State, tidy_peers, tidy_ports
+from postreeve.firewall.flow import Container, Direction, Flow, Policy, PolicyError, Ports, Protocol, State, tidy_peers, tidy_ports
 
 _IDENT: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -57,9 +58,29 @@ def _look(flow: Flow, policy: Policy) -> Iterator[str]:
         yield "a rate is for new connections that come in"
     if flow.rate and (flow.rate.connections < 1 or flow.rate.seconds < 1):
         yield "a rate needs at least one connection in at least one second"
-    if flow.container and (flow.protocol is not Protocol.TCP or flow.direction is not Direction.IN):
-        yield "a published port is TCP, and comes in"
+    if flow.container:
+        yield from _look_at_container(flow, flow.container)
+    if flow.peer_set and flow.ports and flow.direction is Direction.IN and any(one.container for one in policy.flows):
+        yield "a set is about every port where there are containers, which are reached by other ports than were dialled"
     if flow.unknown:
         yield f"it cannot be rendered, since it was not understood: {flow.unknown}"
     if not flow.because and not flow.unknown:
         yield "it does not say why it is there"
+
+
+def _look_at_container(flow: Flow, container: Container) -> Iterator[str]:
+    if flow.protocol is not Protocol.TCP or flow.direction is not Direction.IN or flow.state is not State.NEW:
+        yield "a published port is TCP, and about new connections that come in"
+    if flow.ports != (Ports(container.published, container.published),):
+        yield f"its port must be the published one, {container.published}"
+    if flow.peer_set or flow.interface:
+        yield "a published port is for peers by their addresses, on every interface"
+    try:
+        address = ipaddress.ip_address(container.address)
+    except ValueError:
+        yield f"{container.address!r} is no address of a container"
+    else:
+        if address.version != flow.family.value:
+            yield f"the container's address {address} is not of IPv{flow.family.value}"
+    if not (0 < container.port < 65_536 and 0 < container.published < 65_536):
+        yield "the ports of a container are numbers from 1 to 65535"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -188,3 +188,22 @@ def tidy_ports(ports: Iterable[Ports]) -> tuple[Ports, ...]:
         else:
             merged.append(one)
     return tuple(merged)
+
+
+def canonical(policy: Policy) -> Policy:
+    """The same policy in the one order that all targets can give back: what comes in before what goes out.
+
+    Among what comes in, rules of published ports come behind the others, but never pass a rule of a named set, which
+    is about both.
+    """
+    rank: dict[str, tuple[int, int, int]] = {}
+    turn = 0
+    for flow in policy.flows:
+        if flow.direction is Direction.OUT:
+            rank[flow.ident] = (1, 0, 0)
+        elif flow.peer_set:
+            turn += 2
+            rank[flow.ident] = (0, turn - 1, 0)
+        else:
+            rank[flow.ident] = (0, turn, int(flow.container is not None))
+    return replace(policy, flows=tuple(sorted(policy.flows, key=lambda flow: rank[flow.ident])))

@@ -205,10 +205,18 @@ def _in(exposure: Exposure, make: _Maker) -> Iterator[Flow]:
             peers=peers,
             ports=(entrance.port,),
             rate=None if entrance.purpose is Purpose.RELAY else entrance.rate,
-            container=entrance.container,
+            container=_container(entrance, family),
             because=entrance.because,
             without=entrance.without,
         )
+
+
+def _container(entrance: Entrance, family: Family) -> Container | None:
+    """DNAT stays within a family; by the other one the engine's proxy takes the connection, as any listener does."""
+    container = entrance.container
+    if container is None or ipaddress.ip_address(container.address).version != family.value:
+        return None
+    return container
 
 
 def _slug(entrance: Entrance) -> str:

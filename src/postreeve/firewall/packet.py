@@ -44,11 +44,16 @@ class Decision:
 
 
 def decide(policy: Policy, packet: Packet, sets: Mapping[str, tuple[Network, ...]] = _NO_SETS) -> Decision:
-    """The verdict of the first flow that fits, else the default of the direction."""
+    """The verdict of the first flow that fits, else the default of the direction.
+
+    What belongs to a connection to a published port that is under way passes, unless a named set refuses it.
+    """
     for flow in policy.flows:
         if not fits(flow, packet, sets):
             continue
         return Decision(None if flow.unknown else flow.verdict, flow)
+    if packet.is_published and packet.state is State.ESTABLISHED:
+        return Decision(Verdict.ACCEPT, None)
     default = policy.default_in if packet.direction is Direction.IN else policy.default_out
     return Decision(default, None)
 
@@ -69,8 +74,8 @@ def fits(flow: Flow, packet: Packet, sets: Mapping[str, tuple[Network, ...]] = _
         return False
     if flow.user and flow.user != packet.user:
         return False
-    if (flow.container is not None) != packet.is_published:
-        return flow.container is None and flow.peer_set != "" and _is_in(packet.peer, sets.get(flow.peer_set, ()))
+    if (flow.container is not None) != packet.is_published and not (packet.is_published and flow.peer_set):
+        return False
     if flow.rate is not None and not packet.within_rate:
         return False
     peers = sets.get(flow.peer_set, ()) if flow.peer_set else flow.peers

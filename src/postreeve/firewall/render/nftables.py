@@ -48,7 +48,7 @@ def render(policy: Policy) -> str:
         f"add table {TABLE}",
     ]
     lines += _sets(policy)
-    published = [flow for flow in policy.flows if flow.container is not None or flow.peer_set]
+    published = [flow for flow in policy.flows if flow.container is not None or _is_for_containers(flow)]
     has_containers = any(flow.container for flow in published)
     for direction in Direction:
         default = policy.default_in if direction is Direction.IN else policy.default_out
@@ -191,6 +191,11 @@ def _guard(policy: Policy, published: list[Flow]) -> Iterator[str]:
             )
 
 
+def _is_for_containers(flow: Flow) -> bool:
+    """Bans count there too."""
+    return flow.peer_set != "" and flow.direction is Direction.IN
+
+
 def _published(flow: Flow, container: Container) -> Iterator[str]:
     """Matched by the port that was dialled, which DNAT has already replaced in the packet."""
     words = [_peers(flow)]
@@ -199,8 +204,9 @@ def _published(flow: Flow, container: Container) -> Iterator[str]:
     words.append(f"ct status dnat ct direction original meta l4proto tcp ct original proto-dst {container.published}")
     if flow.rate is not None:
         words.append(_limit(flow, flow.rate))
+    comment = f"{_comment(flow)} to {container.address} port {container.port}"
     yield f"# {_UNSAFE.sub(' ', flow.because)}"
-    yield f'add rule {TABLE} forward {" ".join(words)} counter {_verdict(flow)} comment "{flow.ident}"'
+    yield f'add rule {TABLE} forward {" ".join(words)} counter {_verdict(flow)} comment "{comment}"'
 
 
 def ports_of(flow: Flow) -> tuple[Ports, ...]:
