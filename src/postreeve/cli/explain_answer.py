@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from postreeve.checks.explain.reason import explain as reason
 from postreeve.checks.knowledge.catalogue import causes, fill
 from postreeve.cli.explain_input import Unusable, read_text
-from postreeve.cli.output import clean, plural, print_json, say
+from postreeve.cli.output import clean, print_json, say
 
 if TYPE_CHECKING:
     from postreeve.checks.cause import Cause
@@ -79,6 +79,7 @@ def document(found: Explanation) -> dict[str, Any]:
             }
             for one in found.candidates
         ],
+        "less_likely": [one.cause.id for one in found.hints],
         "matched": found.matched,
         "known": found.known,
         "library": found.library,
@@ -118,19 +119,28 @@ def _print(found: Explanation) -> None:
     if found.is_decided:
         say(f"{clean(first.cause.title)}  [{first.cause.id}]")
     else:
-        say(f"The text does not decide: {plural(len(found.candidates), 'possible cause')}.")
+        count = len(found.candidates)
+        say(
+            "The text does not decide; most likely:"
+            if count == 1
+            else f"The text does not decide: {count} possible causes."
+        )
     say(f'Recognised: "{clean(_short(found.matched))}"{_seen(found)}')
     if found.is_decided:
         _detail(first, "")
-        others = found.candidates[1:]
-        if others:
-            say()
-            say("Seen with the same text, but less likely: " + ", ".join(one.cause.id for one in others))
+        _hint(found)
         return
     for place, one in enumerate(found.candidates, 1):
         say()
         say(f"{place}. {clean(one.cause.title)}  [{one.cause.id}], {_SURE[one.confidence.value]}")
         _detail(one, "   ")
+    _hint(found)
+
+
+def _hint(found: Explanation) -> None:
+    if found.hints:
+        say()
+        say("Seen with the same text, but less likely: " + ", ".join(one.cause.id for one in found.hints))
 
 
 def _detail(one: Candidate, indent: str) -> None:

@@ -24,10 +24,12 @@ class Candidate:
 class Explanation:
     """`candidates`, likeliest first; none when nothing is known of the text.
 
-    `is_decided`: the text admits only the first, whose confidence then is HIGH. Otherwise none has HIGH.
+    `is_decided`: the text admits only one, whose confidence then is HIGH, and `hints` are what else was seen with such
+    texts. Otherwise none has HIGH.
     """
 
     candidates: tuple[Candidate, ...] = ()
+    hints: tuple[Candidate, ...] = ()
     is_decided: bool = False
     matched: str = ""
     """The words that were recognised."""

@@ -57,8 +57,9 @@ def _weigh(hits: list[_Hit], part: str, text: str) -> Explanation:
     candidates = tuple(
         _candidate(cause, weights[cause], known, is_decided, place) for place, cause in enumerate(ranked)
     )
+    likely, hints = (candidates[:1], candidates[1:]) if is_decided else (candidates, ())
     start, end = spans[candidates[0].pattern]
-    return Explanation(candidates, is_decided, part[start:end].strip()[:300], known, context.library)
+    return Explanation(likely, hints, is_decided, part[start:end].strip()[:300], known, context.library)
 
 
 def _widen(near: Context, wide: Context) -> Context:
