@@ -35,6 +35,14 @@ def with_chain(*chain: Certificate, **tls: object) -> Facts:
     return facts(endpoint(secure(replace(GOOD, chain=chain, **tls), "PLAIN")))
 
 
+def by_name(default: Certificate) -> Facts:
+    """A server that works, and what it shows to clients that send no SNI."""
+    is_right = default.names == LEAF.names
+    nameless = replace(secure(replace(GOOD, server_name="", chain=(default, MIDDLE), is_name_right=is_right)))
+    return facts(endpoint(secure(GOOD, "PLAIN"), replace(nameless, is_nameless=True)))
+
+
+OTHER = replace(LEAF, names=("other.example.net",), fingerprint="cd" * 32)
 SLOW = replace(GREETING, seconds=6.0)
 OLD = replace(GOOD, version="TLSv1", is_lenient=True)
 FINDINGS: dict[str, tuple[Facts, str, Level]] = {
@@ -45,6 +53,7 @@ FINDINGS: dict[str, tuple[Facts, str, Level]] = {
         facts(endpoint(secure(GOOD, "PLAIN", before="STARTTLS|AUTH PLAIN"))), "probe-auth-in-clear", Level.WARNING),
     "old TLS still on": (
         facts(endpoint(secure(GOOD, "PLAIN"), replace(secure(OLD), tls=OLD))), "probe-old-tls", Level.WARNING),
+    "another certificate without SNI": (by_name(OTHER), "probe-sni-differs", Level.NOTE),
     "weak DH": (with_chain(LEAF, MIDDLE, group="DH 1024"), "probe-weak-dh", Level.WARNING),
     "weak cipher": (with_chain(LEAF, MIDDLE, cipher="DES-CBC3-SHA"), "probe-weak-cipher", Level.WARNING),
     "greeting and EHLO differ": (
@@ -81,6 +90,11 @@ def test_findings_of_a_good_server_are_none() -> None:
     assert (judgement.verdict.cause, judgement.others, judgement.findings, judgement.refusers) == (HEALTHY, (), (), ())
 
 
+def test_findings_say_nothing_of_sni_where_it_makes_no_difference() -> None:
+    judgement = judge(by_name(LEAF))
+    assert (judgement.verdict.cause, judgement.findings, judgement.refusers) == (HEALTHY, (), ())
+
+
 def test_short_lived_certificate_does_not_expire_soon_before_its_last_quarter() -> None:
     brief = replace(LEAF, not_before=NOW - DAY, not_after=NOW + 5 * DAY)
     assert judge(with_chain(brief, MIDDLE)).findings == ()
@@ -91,6 +105,7 @@ NO_TLS10 = Tls(HOST, "", error="TLSV1_ALERT_PROTOCOL_VERSION", alert="protocol_v
 IMPLICIT = talk(GREETING, hello("AUTH PLAIN", is_in_tls=True), tls=GOOD, opening=Opening.TLS, port=465)
 REFUSERS: dict[str, tuple[Facts, str, str]] = {
     "common name only": (with_chain(replace(LEAF, names=()), MIDDLE), "Go", "cert-cn-only"),
+    "another certificate without SNI": (by_name(OTHER), "Postfix", "cert-hostname"),
     "RSA 1024": (with_chain(replace(LEAF, key="RSA 1024"), MIDDLE), "Node.js 24", "cert-weak"),
     "SHA-1 intermediate": (with_chain(LEAF, replace(MIDDLE, signature="sha1")), "OpenSSL", "cert-weak"),
     "client usage": (with_chain(replace(LEAF, usages=("clientAuth",)), MIDDLE), "Java", "cert-purpose"),

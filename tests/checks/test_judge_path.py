@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postreeve.checks.facts import Facts, Vantage
@@ -16,6 +18,7 @@ from tests.checks.judge_facts import (
     V4,
     V6,
     dead,
+    dial,
     endpoint,
     facts,
     healthy,
@@ -47,10 +50,21 @@ CASES: dict[str, tuple[Facts, str, Confidence]] = {
     "refused, while the known server answers": (
         facts(dead(REFUSED), controls=(known_good(OPEN),)), "tcp-refused", HIGH),
     "timed out here, as at the known server, other ports open": (
-        facts(dead(TIMED_OUT), controls=(known_good(TIMED_OUT), known_good(OPEN, 443))), "blocked-by-network", HIGH),
+        facts(dead(TIMED_OUT), controls=(known_good(TIMED_OUT), known_good(OPEN, 443))), "blocked-by-network", MEDIUM),
     "port 25 timed out here, as at the known server": (
         facts(dead(TIMED_OUT, port=25), controls=(known_good(TIMED_OUT, 25), known_good(OPEN, 443))),
+        "port-25-blocked", MEDIUM),
+    "port 25 timed out here, as at the known server, other ports of the host open": (
+        facts(dead(TIMED_OUT, port=25), controls=(known_good(TIMED_OUT, 25), other_port(OPEN))),
         "port-25-blocked", HIGH),
+    "port 25 timed out here, as at the known server, other ports of the host refused by it": (
+        facts(dead(TIMED_OUT, port=25), controls=(known_good(TIMED_OUT, 25), other_port(REFUSED))),
+        "port-25-blocked", HIGH),
+    "nothing answers but a known server that refuses": (
+        facts(dead(TIMED_OUT), controls=(known_good(TIMED_OUT), known_good(REFUSED, 443))),
+        "blocked-by-network", MEDIUM),
+    "timed out, the known server answers, the host refuses other ports": (
+        facts(dead(TIMED_OUT), controls=(known_good(OPEN), other_port(REFUSED))), "blocked-far-side", HIGH),
     "nothing answers on any port anywhere": (
         facts(dead(TIMED_OUT), controls=(known_good(TIMED_OUT), known_good(TIMED_OUT, 443))), "no-route", HIGH),
     "timed out, the known server answers, the host does on other ports": (
@@ -81,6 +95,11 @@ CASES: dict[str, tuple[Facts, str, Confidence]] = {
         "transparent-proxy", HIGH),
     "the known server greets in the same words": (
         facts(endpoint(talk(FOREIGN, hello("STARTTLS"))), controls=(known_good(OPEN, banner=FOREIGN.text),)),
+        "transparent-proxy", MEDIUM),
+    "two known servers, perhaps of one operator, greet in the same words": (
+        facts(endpoint(talk(FOREIGN, hello("STARTTLS"))), controls=(
+            known_good(OPEN, banner=FOREIGN.text),
+            replace(known_good(OPEN, banner=FOREIGN.text), dial=dial(OPEN, "203.0.113.10")))),
         "transparent-proxy", MEDIUM),
     "an operator's two servers greet in the same words": (
         facts(healthy(), controls=(known_good(OPEN, banner="220 mail.example.com ESMTP"),)), HEALTHY, HIGH),

@@ -94,7 +94,8 @@ def test_probe_shows_the_conversation_and_no_secret(run: Run, tmp_path: Path, mo
     with serving(Manner(), tmp_path) as (port, server):
         trusted = str(tmp_path / "trusted.pem")
         done = run(f"localhost:{port}", *options, "--ca-file", trusted, "--tls", "starttls", "--timeout", "2")
-        assert len(server.connections) == 1
+        assert len(server.connections) == 2
+    assert ", without SNI: quit" in done.out
     assert "-> EHLO" in done.out
     assert "=== TLS" in done.out
     assert PASSWORD not in done.out

@@ -55,9 +55,9 @@ class Manner:
 class Lab:
     """The certificates and TLS contexts that scenarios name; made once, when first wanted."""
 
-    def __init__(self, directory: Path, ocsp_url: str = "") -> None:
+    def __init__(self, directory: Path, authority_url: str = "") -> None:
         self.directory = directory
-        self.ocsp_url = ocsp_url
+        self.authority_url = authority_url
         self.ca_file = directory / "trusted.pem"
         faulty.root().write(self.ca_file)
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -70,7 +70,7 @@ class Lab:
     @cached_property
     def revoked(self) -> Issued:
         """One whose OCSP responder says that it is revoked."""
-        return faulty.middle().issue(HOST, ocsp_url=self.ocsp_url)
+        return faulty.middle().issue(HOST, ocsp_url=self.authority_url)
 
     def context(self, name: str) -> ssl.SSLContext:
         """A server's context: a chain of `faulty`, or one of those below."""
@@ -79,8 +79,14 @@ class Lab:
         return self._contexts[name]
 
     def _make(self, name: str) -> ssl.SSLContext:
-        issued = self.revoked if name == "revoked" else self.rsa if name in _NEED_RSA else None
-        if issued is None:
+        if name == "revoked":
+            issued = self.revoked
+        elif name == "no intermediate, said where" and self.authority_url:
+            issued = faulty.middle().issue(HOST, issuer_url=self.authority_url)
+            issued = Issued(issued.certificate, issued.key, (issued.certificate,))
+        elif name in _NEED_RSA:
+            issued = self.rsa
+        else:
             issued = faulty.make(name if name in faulty.FAULTS else "healthy").issued
         chain, key = issued.write(self.directory, name.replace(" ", "-").replace("'", ""))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -109,12 +115,27 @@ class Lab:
                 if name.endswith("1.2"):
                     context.maximum_version = ssl.TLSVersion.TLSv1_2
             case "unknown name":
-                context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+                context.sni_callback = lambda _, name, __: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if name else None
+            case "chosen by name":
+                context = self._choosing("wrong name", "healthy")
+            case "chosen wrongly":
+                context = self._choosing("healthy", "wrong name")
             case "internal error":
                 context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
             case _:
                 pass
         return context
+
+    def _choosing(self, default: str, chosen: str) -> ssl.SSLContext:
+        """`default` for clients without SNI, `chosen` for those that name any host."""
+        for_named, for_others = self._make(chosen), self._make(default)
+
+        def choose(sock: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            if name:
+                sock.context = for_named
+
+        for_others.sni_callback = choose
+        return for_others
 
 
 _NEED_RSA: Final = ("old cipher", "DH 1024", "TLS 1.0", "TLS 1.1")

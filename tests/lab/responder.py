@@ -1,4 +1,4 @@
-"""An OCSP responder (RFC 6960) over HTTP on loopback that calls what it was told to revoked, everything else good."""
+"""An authority over HTTP on loopback: OCSP (RFC 6960) that knows of revoked certificates, and its own by GET."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ class Responder:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET "):
+                certificate = faulty.middle().certificate.public_bytes(Encoding.DER)
+                writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: application/pkix-cert\r\n\r\n" + certificate)
+                await writer.drain()
+                return
             length = next(
                 int(line.partition(b":")[2])
                 for line in head.lower().split(b"\r\n")

@@ -168,7 +168,7 @@ CERTIFICATES: Final = {
     **_chain("cert-selfsigned", "selfsigned", "self-signed"),
     **_chain("cert-expired", "expired", "expired"),
     **_chain("cert-hostname", "wronghost", "wrong name"),
-    **_chain("cert-missing-intermediate", "missing_intermediate", "no intermediate"),
+    **_chain("cert-missing-intermediate", "missing_intermediate", "no intermediate, said where"),
     **_chain("cert-chain-root", "root_in_chain_untrusted", "private root sent"),
     **_chain("cert-notyet", "notyet", "not yet valid"),
     **_chain("cert-cn-only", "cnonly", "common name only"),
@@ -179,7 +179,8 @@ CERTIFICATES: Final = {
     **_chain("cert-untrusted", "forged", "forged"),
     **_chain("cert-revoked", "revoked", "revoked"),
     "host given as IP, cert has only DNS names": Scenario(("cert-ip",), Manner(), STARTTLS, host="127.0.0.1"),
-    "private_root_not_sent": _scene("cert-missing-intermediate|cert-private-root", tls="private root not sent"),
+    **_chain("cert-hostname", "wrong_by_name", "chosen wrongly"),
+    "private_root_not_sent": _scene("cert-private-root", tls="private root not sent"),
 }
 
 LOGINS: Final = {
@@ -275,6 +276,7 @@ HEALTHY: Final = {
     "plain_good": _scene("ok", PLAIN, tls=""),
     "plain_good_auto": _scene("ok", AUTO, tls=""),
     "tls12_good": _scene("ok", tls="TLS 1.2"),
+    "other_default_good": _scene("ok", tls="chosen by name"),
     "wildcard_good": _scene("ok", tls="wildcard"),
     "root_sent_good": _scene("ok", tls="root sent too"),
     "reordered_good": _scene("ok", tls="reordered"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postreeve.checks.conversation import Conversation, Ending, Opening, Said, Tls
@@ -33,6 +35,11 @@ ALERT = Conversation(TLS, OPEN, tls=Tls("", alert="protocol_version", error="X")
 TLS_SILENT = Conversation(TLS, OPEN, tls=Tls(""), ending=Ending.TIMED_OUT, ended_at=Stage.TLS)
 HUNG_UP = Conversation(TLS, OPEN, tls=Tls("", error="EOF"), ending=Ending.CLOSED, ended_at=Stage.TLS)
 IMPLICIT = Conversation(TLS, OPEN, "", "tls", (GREETING,), GOOD_TLS)
+WRONG_NAME = replace(FINE, tls=replace(GOOD_TLS, is_name_right=False), ended_at=Stage.CERT)
+NO_LOGIN = replace(FINE, ended_at=Stage.AUTH)
+SLOW = replace(FINE, said=(replace(GREETING, seconds=3.0), EHLO))
+ADDRESS = replace(FINE, tls=replace(GOOD_TLS, server_name=""))
+UNKNOWN = Conversation(TLS, OPEN, tls=Tls("mx.example.com", alert="unrecognized_name"), ending=Ending.TLS_FAILED)
 LIMITED = Conversation(
     CLEAR, OPEN, "421", "smtp", (Said(Stage.BANNER, "", 421, ("4.7.0 too many",), 0, False),), ending=Ending.STOPPED
 )
@@ -65,10 +72,16 @@ def test_first_connection_is_as_meant_or_as_usual(port: int, intent: Intent, ste
 @pytest.mark.parametrize(
     ("talks", "step"),
     [
-        pytest.param((FINE,), None, id="all is well"),
+        pytest.param((FINE,), Step(CLEAR, is_nameless=True), id="all is well"),
+        pytest.param((FINE, replace(FINE, is_nameless=True)), None, id="all is well, and known for no name"),
+        pytest.param((WRONG_NAME,), Step(CLEAR, is_nameless=True), id="not trusted, so no login"),
+        pytest.param((NO_LOGIN,), None, id="the login failed"),
+        pytest.param((SLOW,), None, id="all is well, slowly"),
+        pytest.param((ADDRESS,), None, id="an address goes without SNI"),
+        pytest.param((UNKNOWN,), Step(TLS, is_nameless=True), id="no such name"),
         pytest.param((SILENT,), Step(TLS), id="silence: perhaps it waits for a ClientHello"),
         pytest.param((RECORD,), Step(TLS), id="a TLS record"),
-        pytest.param((SILENT, IMPLICIT), None, id="it did"),
+        pytest.param((SILENT, IMPLICIT), Step(TLS, is_nameless=True), id="it did"),
         pytest.param((SILENT, TLS_SILENT), Step(CLEAR, is_patient=True), id="silence both ways"),
         pytest.param((CLOSED,), None, id="closed at once"),
         pytest.param((IMAP,), None, id="another protocol"),
@@ -77,7 +90,7 @@ def test_first_connection_is_as_meant_or_as_usual(port: int, intent: Intent, ste
         pytest.param((MASKED,), Step(CLEAR, StartTls.ALWAYS), id="masked by a middlebox"),
         pytest.param((TEXT,), Step(CLEAR), id="text where TLS was due"),
         pytest.param((TEXT, NO_TLS), Step(CLEAR, is_lenient=True), id="text, then STARTTLS failed"),
-        pytest.param((TEXT, FINE), None, id="text, then all is well"),
+        pytest.param((TEXT, FINE), Step(CLEAR, is_nameless=True), id="text, then all is well"),
         pytest.param((ALERT,), Step(TLS, is_lenient=True), id="an alert"),
         pytest.param((TLS_SILENT,), Step(CLEAR), id="silence after a ClientHello"),
         pytest.param((HUNG_UP,), Step(CLEAR), id="hung up on a ClientHello"),

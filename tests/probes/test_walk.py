@@ -81,7 +81,7 @@ async def at_both_addresses(manner: Manner, lab: Lab) -> AsyncIterator[tuple[int
     raise AssertionError("no port is free at both addresses")
 
 
-async def test_walk_of_a_healthy_server_takes_one_connection_and_no_time(lab: Lab) -> None:
+async def test_walk_of_a_healthy_server_logs_in_once_asks_without_sni_and_takes_no_time(lab: Lab) -> None:
     login = Login(USERNAME, PASSWORD)
     async with Misbehaving(Manner(), lab) as server:
         began = time.monotonic()
@@ -94,7 +94,10 @@ async def test_walk_of_a_healthy_server_takes_one_connection_and_no_time(lab: La
             recipient="a@example.net",
         )
         assert time.monotonic() - began < 0.5
-        assert len(server.connections) == 1
+        assert [b"AUTH" in one.over_tls for one in server.connections] == [True, False]
+        assert [b"MAIL" in one.over_tls for one in server.connections] == [True, False]
+    assert [one.is_nameless for one in facts.endpoints[0].conversations] == [False, True]
+    assert [one.tls and one.tls.server_name for one in facts.endpoints[0].conversations] == [HOST, ""]
     assert facts.controls == ()
     assert facts.asked.stop_after is Stage.RCPT
     assert judge(facts).verdict.cause == "ok"
@@ -144,8 +147,9 @@ async def test_walk_takes_one_address_of_each_family_unless_told(lab: Lab) -> No
 async def test_walk_finds_implicit_tls_where_nobody_said_so(lab: Lab) -> None:
     async with Misbehaving(Manner(is_implicit=True), lab) as server:
         facts = await look(f"{HOST}:{server.port}", lab)
-        assert len(server.connections) == 2
-    first, second = facts.endpoints[0].conversations
+        assert len(server.connections) == 3
+    first, second, third = facts.endpoints[0].conversations
+    assert third.is_nameless
     assert (first.opening, first.ending) == (Opening.CLEAR, Ending.TIMED_OUT)
     assert second.opening is Opening.TLS
     assert second.tls is not None

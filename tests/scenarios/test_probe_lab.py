@@ -130,6 +130,32 @@ def test_probe_has_no_error_about_a_healthy_server(name: str, outcomes: dict[str
     assert [one for one in judgement.findings if one.level is Level.ERROR] == []
 
 
+SURE = ("immediate close [implicit TLS client]", "immediate rst [implicit TLS client]", "implicit_missing_intermediate")
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_probe_is_sure_after_a_second_look(name: str, outcomes: dict[str, Outcome]) -> None:
+    assert outcomes[name].judgement.verdict.confidence is Confidence.HIGH, outcomes[name].story()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("starttls_wronghost", "the same without SNI"),
+        ("starttls_wrong_by_name", "chooses by SNI, and wrongly"),
+        ("implicit_unknown_name", "without SNI it shows"),
+    ],
+)
+def test_certificate_without_sni_explains_a_wrong_one(name: str, words: str, outcomes: dict[str, Outcome]) -> None:
+    assert any(words in line for line in outcomes[name].judgement.verdict.evidence), outcomes[name].story()
+
+
+def test_other_certificate_without_sni_is_a_note(outcomes: dict[str, Outcome]) -> None:
+    judgement = outcomes["other_default_good"].judgement
+    assert [one.level for one in judgement.findings if one.check == "probe-sni-differs"] == [Level.NOTE]
+    assert any("Postfix" in one.client for one in judgement.refusers)
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_secret_is_in_what_is_said(name: str, outcomes: dict[str, Outcome]) -> None:
     assert PASSWORD not in repr(outcomes[name].facts) + repr(outcomes[name].judgement)

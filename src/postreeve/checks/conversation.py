@@ -152,6 +152,8 @@ class Conversation:
     """The stage in which it ended unless it went to the end."""
     auth_tried: str = ""
     """The mechanism of the one AUTH that was made, "" for none."""
+    is_nameless: bool = False
+    """The same as one before, but for SNI: made to see which certificate a client gets that names no host."""
 
     def reply(self, stage: Stage, *, in_tls: bool | None = None) -> Said | None:
         """The last exchange of a stage; `in_tls` picks the one before (False) or after TLS (True)."""

@@ -107,7 +107,8 @@ def _endpoint(endpoint: Endpoint) -> Iterator[str]:
     for talk in endpoint.conversations:
         how = "waiting for a greeting" if talk.opening is Opening.CLEAR else "TLS from the first octet"
         lenient = ", old versions allowed" if talk.tls is not None and talk.tls.is_lenient else ""
-        yield f"{describe_dial(talk.dial)}; {how}{lenient}: {_outcome(talk)}"
+        nameless = ", without SNI" if talk.is_nameless else ""
+        yield f"{describe_dial(talk.dial)}; {how}{lenient}{nameless}: {_outcome(talk)}"
         yield from (f"  {line}" for line in _talk(talk))
     if endpoint.trace is not None:
         yield from _trace(endpoint.trace)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from postreeve.probes.dial import dial
 from postreeve.probes.reading import read
 from postreeve.probes.resolve import resolve
 from postreeve.probes.script import Patience, Script
+from postreeve.probes.vantage import own_name
 
 BANNER_SECONDS: Final = 2.0
 """How long a server may take to greet before we try TLS from the first octet."""
@@ -39,7 +39,7 @@ class Survey:
     family: int | None = None
     timeout_seconds: float = 5.0
     hello_name: str = ""
-    """What to call ourselves in EHLO; "" chooses honestly: see `own_name`."""
+    """What to call ourselves in EHLO; "" chooses honestly: see `vantage.own_name`."""
     ca_file: Path | None = None
     per_family: int = 1
 
@@ -133,17 +133,6 @@ def _script(host: str, hello_name: str, opening: Opening, banner_seconds: float,
         ),
         ca_file=survey.ca_file,
     )
-
-
-def own_name(local_address: str) -> str:
-    """An honest name: this machine's own if it is qualified, else the address literal (RFC 5321, section 4.1.4)."""
-    name = socket.gethostname().rstrip(".").lower()
-    if "." in name and name.isascii() and not name.endswith((".localdomain", ".local", ".internal")):
-        return name
-    plain = local_address.partition("%")[0]
-    if not plain:
-        return "localhost"
-    return f"[IPv6:{plain}]" if ":" in plain else f"[{plain}]"
 
 
 def _better(before: Measured | None, now: Measured) -> Measured:

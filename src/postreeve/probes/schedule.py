@@ -12,7 +12,8 @@ while it does: three connections are all it ever makes, each decided by the one 
     ClientHello: an alert, or another failure       the same with old versions and weak ciphers allowed
     ClientHello: hung up; in the clear: silence     ClientHello with old versions and weak ciphers allowed
     in the clear: silence; ClientHello: silence     wait for a greeting for longer
-    421, a rate limit, a good end, anything else    none
+    TLS and a good end, soon; no host of that name  the same without SNI
+    421, a rate limit, anything else                none
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from postreeve.probes.script import StartTls
 MAX_CONNECTIONS: Final = 3
 PEEK_SECONDS: Final = 2.0
 """How long to wait for a greeting where neither user nor port say that there will be one."""
+_SOON_SECONDS: Final = 2.0
+"""A server that takes longer over one conversation is spared another that is only for the sake of knowledge."""
 _RATE_WORDS: Final = re.compile(
     r"too many|rate.?limit|throttl|slow down|try again later|too fast|4\.7\.28", re.IGNORECASE
 )
@@ -40,13 +43,16 @@ _MASKED: Final = re.compile(r"^[*\d ]*\*{8,}|^X{6,}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One connection. `is_patient`: wait three times as long for the greeting; `is_peek`: two seconds at most."""
+    """One connection. `is_patient`: wait three times as long for the greeting; `is_peek`: two seconds at most;
+    `is_nameless`: without SNI.
+    """
 
     opening: Opening
     starttls: StartTls = StartTls.IF_OFFERED
     is_lenient: bool = False
     is_peek: bool = False
     is_patient: bool = False
+    is_nameless: bool = False
 
 
 def next_step(port: int, intent: Intent, endpoint: Endpoint) -> Step | None:
@@ -56,11 +62,27 @@ def next_step(port: int, intent: Intent, endpoint: Endpoint) -> Step | None:
         return first_step(port, intent)
     if len(endpoint.dials) >= MAX_CONNECTIONS or any(is_limited(talk) for talk in talks):
         return None
-    if talks[-1].dial.outcome is not DialOutcome.OPEN or any(
-        one.tls is not None and one.tls.is_lenient for one in talks
-    ):
+    last = talks[-1]
+    if last.dial.outcome is not DialOutcome.OPEN or any(_is_last(one) for one in talks):
         return None
-    return _after_clear(intent, talks) if talks[-1].opening is Opening.CLEAR else _after_tls(intent, talks)
+    if _is_worth_asking_without_name(last):
+        return Step(last.opening, _starttls(intent), is_nameless=True)
+    return _after_clear(intent, talks) if last.opening is Opening.CLEAR else _after_tls(intent, talks)
+
+
+def _is_last(talk: Conversation) -> bool:
+    return talk.is_nameless or (talk.tls is not None and talk.tls.is_lenient)
+
+
+def _is_worth_asking_without_name(talk: Conversation) -> bool:
+    """Servers of many names choose by SNI: what is there for clients that send none, as Postfix and Exim do?"""
+    tls = talk.tls
+    if tls is None or not tls.server_name:
+        return False
+    if tls.alert == "unrecognized_name":
+        return True
+    is_well = tls.version and talk.ending is Ending.QUIT and talk.ended_at in (Stage.NONE, Stage.CERT)
+    return bool(is_well) and tls.seconds + sum(said.seconds for said in talk.said) < _SOON_SECONDS
 
 
 def first_step(port: int, intent: Intent) -> Step:
@@ -143,7 +165,7 @@ def has_failed(endpoint: Endpoint, intent: Intent) -> bool:
     """Whether something went wrong that could be the path's doing rather than the server's."""
     if not has_connected(endpoint):
         return True
-    talks = endpoint.conversations
+    talks = [talk for talk in endpoint.conversations if not talk.is_nameless]
     if not talks or any(talk.ending not in (Ending.QUIT, Ending.STOPPED) for talk in talks):
         return True
     last = talks[-1]

@@ -65,6 +65,17 @@ def has_route(family: socket.AddressFamily) -> bool:
     return not (source.is_loopback or source.is_link_local)
 
 
+def own_name(local_address: str) -> str:
+    """An honest name: this machine's own if it is qualified, else the address literal (RFC 5321, section 4.1.4)."""
+    name = socket.gethostname().rstrip(".").lower()
+    if "." in name and name.isascii() and not name.endswith((".localdomain", ".local", ".internal")):
+        return name
+    plain = local_address.partition("%")[0]
+    if not plain:
+        return "localhost"
+    return f"[IPv6:{plain}]" if ":" in plain else f"[{plain}]"
+
+
 def is_container(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
     """Whether this is a container rather than a machine."""
     if any(name in environment for name in _CONTAINER_VARIABLES):

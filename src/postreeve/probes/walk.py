@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -33,7 +32,7 @@ from postreeve.probes.schedule import (
 from postreeve.probes.script import Patience, Script
 from postreeve.probes.target import Target
 from postreeve.probes.trace import trace
-from postreeve.probes.vantage import look_around
+from postreeve.probes.vantage import look_around, own_name
 
 _MAX_ENDPOINTS: Final = 16
 _MAX_TRACES: Final = 2
@@ -150,6 +149,7 @@ class _Walker:
             endpoint = replace(endpoint, dials=(*endpoint.dials, dialled.dial))
             talk = await converse(dialled, self._script(step, place, dialled.dial))
             self._note(talk)
+            talk = replace(talk, is_nameless=step.is_nameless)
             endpoint = replace(endpoint, conversations=(*endpoint.conversations, talk))
         return endpoint
 
@@ -169,14 +169,14 @@ class _Walker:
 
     def _script(self, step: Step, place: Place, made: Dial) -> Script:
         asked, wait = self._request, self._request.timeout_seconds
-        is_short = step.is_lenient or (self._is_login_spent and asked.login is not None)
+        is_short = step.is_lenient or step.is_nameless or (self._is_login_spent and asked.login is not None)
         greeting = min(PEEK_SECONDS, wait) if step.is_peek else wait * 3 if step.is_patient else wait
-        self._hello_name = asked.hello_name or _hello_name(made.local_address)
+        self._hello_name = asked.hello_name or own_name(made.local_address)
         return Script(
             opening=step.opening,
             starttls=step.starttls,
             hello_name=self._hello_name,
-            server_name=place.host,
+            server_name="" if step.is_nameless else place.host,
             reference_name=place.host,
             login=None if is_short else asked.login,
             mail_from=None if is_short else asked.mail_from,
@@ -187,7 +187,7 @@ class _Walker:
             is_lenient=step.is_lenient,
             patience=Patience(greeting, wait, wait, max(30.0, wait), wait * 6, min(3.0, wait)),
             ca_file=asked.ca_file,
-            may_ask_authority=asked.may_ask_authority,
+            may_ask_authority=asked.may_ask_authority and not step.is_nameless,
         )
 
     def _source(self, address: str) -> str:
@@ -271,14 +271,3 @@ def _last_stage(request: Request) -> Stage:
 def _one_of_each_family(addresses: Sequence[str]) -> tuple[str, ...]:
     first = {":" in address: address for address in reversed(addresses)}
     return tuple(address for address in addresses if first[":" in address] == address)
-
-
-def _hello_name(local_address: str) -> str:
-    """An honest name: this machine's own if it is qualified, else the address literal (RFC 5321, section 4.1.4)."""
-    name = socket.gethostname().rstrip(".")
-    if "." in name and name.isascii() and not name.endswith((".localdomain", ".local", ".internal")):
-        return name.lower()
-    if not local_address:
-        return "localhost"
-    plain = local_address.partition("%")[0]
-    return f"[IPv6:{plain}]" if ":" in plain else f"[{plain}]"

@@ -63,11 +63,13 @@ class Case:
 
     @property
     def conversations(self) -> tuple[Conversation, ...]:
-        """All that an ordinary client could have had; those of a lenient one are `lenient`."""
+        """All that an ordinary client could have had; a lenient one's is `lenient`, one's without SNI `nameless`."""
         return tuple(
             one
             for one in self.endpoint.conversations
-            if one.dial.outcome is DialOutcome.OPEN and not (one.tls is not None and one.tls.is_lenient)
+            if one.dial.outcome is DialOutcome.OPEN
+            and not one.is_nameless
+            and not (one.tls is not None and one.tls.is_lenient)
         )
 
     @property
@@ -75,6 +77,12 @@ class Case:
         """What a handshake gave that allowed old versions and weak ciphers; None when none was made or none worked."""
         tries = [one.tls for one in self.endpoint.conversations if one.tls is not None and one.tls.is_lenient]
         return next((tls for tls in tries if tls.version), None)
+
+    @property
+    def nameless(self) -> Tls | None:
+        """The handshake without SNI, certificates and all; None when none was made or none worked."""
+        tries = (one.tls for one in self.endpoint.conversations if one.is_nameless and one.tls is not None)
+        return next((tls for tls in tries if tls.version and tls.chain), None)
 
     @property
     def main(self) -> Conversation | None:

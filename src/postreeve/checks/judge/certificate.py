@@ -106,19 +106,35 @@ def _issuer(case: Case, tls: Tls, codes: set[int]) -> Iterator[Verdict]:
         )
         known = {"missing": tls.missing_issuer or last.issuer}
         yield found(case, "cert-missing-intermediate", Confidence.HIGH, Stage.CERT, shown(leaf), line, **known)
-    elif tls.is_completed_by_issuer is False or last.is_authority:
-        line = f"the last certificate sent was issued by “{last.issuer}”, which this machine does not know"
-        tried = f"fetched from {last.issuer_url}, its issuer leads to no known authority" if last.issuer_url else ""
-        certain = Confidence.HIGH if tls.is_completed_by_issuer is False else Confidence.MEDIUM
-        yield found(case, "cert-private-root", certain, Stage.CERT, shown(leaf), line, tried, issuer=last.issuer)
+    elif tls.is_completed_by_issuer is None and last.issuer_url and not last.is_authority:
+        yield _missing(case, tls)
     else:
-        missing = tls.missing_issuer or last.issuer
-        line = (
-            f"the server sent {len(tls.chain)} certificate(s); missing is “{missing}”, which this machine does not know"
-        )
-        other = "it is an intermediate that the server must send, or a private authority (cert-private-root)"
-        known = {"missing": missing}
-        yield found(case, "cert-missing-intermediate", Confidence.MEDIUM, Stage.CERT, shown(leaf), line, other, **known)
+        yield _private(case, tls)
+
+
+def _missing(case: Case, tls: Tls) -> Verdict:
+    """Certificates of public authorities say where their issuer's is to be had; this one could not be fetched."""
+    missing = tls.missing_issuer or tls.chain[-1].issuer
+    line = f"the server sent {len(tls.chain)} certificate(s); missing is “{missing}”, which this machine does not know"
+    other = f"it is an intermediate that the server must send ({tls.chain[-1].issuer_url}, which was not fetched), or "
+    other += "a private authority (cert-private-root)"
+    evidence = (shown(tls.chain[0]), line, other)
+    return found(case, "cert-missing-intermediate", Confidence.MEDIUM, Stage.CERT, *evidence, missing=missing)
+
+
+def _private(case: Case, tls: Tls) -> Verdict:
+    last = tls.chain[-1]
+    line = f"the last certificate sent was issued by “{last.issuer}”, which this machine does not know"
+    if tls.is_completed_by_issuer is False:
+        tried = f"fetched from {last.issuer_url}, its issuer leads to no known authority"
+        certain = Confidence.HIGH
+    else:
+        tried = "it does not say where its issuer's certificate is, as those of public authorities do; if it is one's "
+        tried += "all the same, the server must send that too (cert-missing-intermediate)"
+        certain = Confidence.MEDIUM
+    tried = "" if certain is Confidence.MEDIUM and last.issuer_url else tried
+    known = {"issuer": last.issuer}
+    return found(case, "cert-private-root", certain, Stage.CERT, shown(tls.chain[0]), line, tried, **known)
 
 
 def _expired(case: Case, tls: Tls) -> Iterator[Verdict]:
@@ -134,15 +150,26 @@ def _names(case: Case, tls: Tls, leaf: Certificate, codes: set[int]) -> Iterator
     if tls.is_name_right is not False and not codes & {_NAME, _ADDRESS}:
         return
     names = ", ".join(leaf.names) or leaf.common_name
+    why = _why_this_one(case, leaf)
     if ipaddress_version(case.host):
         line = f"the host is given as the address {case.host}; the certificate has {names}"
-        yield found(case, "cert-ip", Confidence.HIGH, Stage.CERT, shown(leaf), line, good=_usable(leaf))
+        yield found(case, "cert-ip", Confidence.HIGH, Stage.CERT, shown(leaf), line, why, good=usable(leaf))
     elif not leaf.names and matches(leaf.common_name, case.host):
         line = f"it has no subjectAltName; {case.host} stands in the common name only (RFC 9525, section 2)"
         yield found(case, "cert-cn-only", Confidence.HIGH, Stage.CERT, shown(leaf), line)
     else:
         line = f"the host is {case.host}; the certificate has {names}"
-        yield found(case, "cert-hostname", Confidence.HIGH, Stage.CERT, shown(leaf), line, good=_usable(leaf))
+        yield found(case, "cert-hostname", Confidence.HIGH, Stage.CERT, shown(leaf), line, why, good=usable(leaf))
+
+
+def _why_this_one(case: Case, leaf: Certificate) -> str:
+    """What the certificate that is shown without SNI tells of a wrong one."""
+    other = case.nameless
+    if other is None:
+        return ""
+    if other.chain[0].fingerprint == leaf.fingerprint:
+        return "it shows the same without SNI: this is its default, and it has none for this name"
+    return f"it chooses by SNI, and wrongly: without SNI it shows another one, {shown(other.chain[0])}"
 
 
 def matches(pattern: str, host: str) -> bool:
@@ -153,5 +180,6 @@ def matches(pattern: str, host: str) -> bool:
     return pattern == host
 
 
-def _usable(leaf: Certificate) -> str:
+def usable(leaf: Certificate) -> str:
+    """A name of it that a client can put into its settings, "" where there is none."""
     return next((name for name in leaf.names if not name.startswith("*") and not ipaddress_version(name)), "")

@@ -75,9 +75,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "tls-alert": (
         "Look into the log of {host} for the handshake that ended with {alert}, at the second of this probe."
     ),
-    "sni-unrecognized": (
-        "Connect to {host} by the name that its operator publishes: the server knows none called “{host}”."
-    ),
+    "sni-unrecognized": ("Put another name into the host setting, {good}: the server knows none called “{host}”."),
     "cert-selfsigned": (
         "On {host}: install a certificate of a public authority: {issue}. For a server that stays "
         "private, trust exactly this certificate in the client; do not switch verification off."

@@ -40,10 +40,12 @@ def judge_interception(case: Case) -> Iterator[Verdict]:
         if one.dial.address != case.endpoint.address and one.banner and _plain(one.banner) == _plain(greeting.text)
     }
     if alike:
-        certain = Confidence.HIGH if len(alike) > 1 else Confidence.MEDIUM
-        same = f"servers that have nothing to do with each other greet alike: {quoted(greeting.text)}"
+        same = f"this server and others greet alike: {quoted(greeting.text)}"
+        maybe = (
+            "unless one operator runs them all, that is a proxy's greeting; an address where nobody is did not answer"
+        )
         lines = [controlled(one) for one in alike.values()]
-        yield found(case, "transparent-proxy", certain, Stage.BANNER, told(greeting), *lines, same)
+        yield found(case, "transparent-proxy", Confidence.MEDIUM, Stage.BANNER, told(greeting), *lines, same, maybe)
 
 
 def _is_theirs(banner: str, host: str) -> bool:

@@ -58,7 +58,7 @@ def _refused(case: Case, dial: Dial) -> Verdict:
     extra = ""
     if is_loopback(dial.address) and dial.address != case.asked.target.strip("[]"):
         extra = f"the name {case.host} is this machine itself ({dial.address})"
-    elif any(one.dial.outcome is DialOutcome.OPEN for one in case.controls(ControlRole.OTHER_PORT)):
+    elif _any_open(case.controls(ControlRole.OTHER_PORT)):
         extra = "the host is up, other ports of it answer: nothing serves this port, or its firewall rejects it"
     return found(case, cause, Confidence.HIGH, Stage.TCP, *lines, extra)
 
@@ -99,10 +99,13 @@ def _unanswered(case: Case, dial: Dial) -> Verdict:
     if dial.icmp is not None and dial.icmp.sender:
         return _said_no(case, dial, lines)
     same, others = _known_good(case)
-    host_is_up = _any_open(case.controls(ControlRole.OTHER_PORT))
+    host_is_up = any(_lives(one) for one in case.controls(ControlRole.OTHER_PORT))
     if same and not _any_open(same):
-        if host_is_up or _any_open(others):
+        if host_is_up:
             return _blocked_near(case, lines, Confidence.HIGH)
+        if any(_lives(one) for one in others):
+            maybe = "replies that are dropped on their way back, by a firewall of this machine too, look the same"
+            return _blocked_near(case, (*lines, maybe), Confidence.MEDIUM)
         if others:
             return found(
                 case, "no-route", Confidence.HIGH, Stage.TCP, *lines, "no control on any port answers from here either"
@@ -115,7 +118,7 @@ def _unanswered(case: Case, dial: Dial) -> Verdict:
             "from here this port reaches other servers: the host is down, its address is wrong, or its firewall drops"
         )
         return found(case, "tcp-timeout", Confidence.MEDIUM, Stage.TCP, *lines, note)
-    if others and not _any_open(others) and not host_is_up:
+    if others and not host_is_up and not any(_lives(one) for one in others):
         return found(case, "no-route", Confidence.MEDIUM, Stage.TCP, *lines, "no control answers from here either")
     if case.facts.vantage.platform:
         platform = f"this machine looks like {case.facts.vantage.platform} ({case.facts.vantage.platform_evidence})"
@@ -151,6 +154,13 @@ def _known_good(case: Case) -> tuple[tuple[Control, ...], tuple[Control, ...]]:
 
 def _any_open(controls: tuple[Control, ...]) -> bool:
     return any(one.dial.outcome is DialOutcome.OPEN for one in controls)
+
+
+def _lives(control: Control) -> bool:
+    """True when packets go there and come back: a RST is an answer too, unlike an ICMP error of a firewall's."""
+    return control.dial.outcome is DialOutcome.OPEN or (
+        control.dial.outcome is DialOutcome.REFUSED and control.dial.icmp is None
+    )
 
 
 def _is_near(case: Case, sender: str) -> bool:

@@ -51,6 +51,11 @@ def _by_certificate(case: Case) -> Iterator[Refuser]:
         if named:
             others = "rustls, Java and .NET in newer versions"
             yield _refuser(case, others, "cert-cn-only", "they follow RFC 9525, which ignores the common name")
+    other = case.nameless
+    if other is not None and tls.is_name_right and other.is_name_right is False:
+        reason = f"without SNI the server shows a certificate for {', '.join(other.chain[0].names[:4]) or 'no name'}"
+        clients = "clients that send no SNI: Postfix and Exim unless told to (smtp_tls_servername, tls_sni)"
+        yield _refuser(case, clients, "cert-hostname", reason)
     if 0 < rsa_bits(leaf) < 2048:
         reason = f"the key is {leaf.key}; they demand RSA 2048 (EE certificate key too weak)"
         yield _refuser(case, _SECLEVEL_2, "cert-weak", reason)

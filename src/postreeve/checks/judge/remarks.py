@@ -33,6 +33,7 @@ def remark(case: Case) -> Iterator[Finding]:
     yield from _offers(case, talk)
     if case.tls is not None and case.tls.chain:
         yield from _certificate(case, case.tls)
+        yield from _default(case, case.tls)
     yield from _handshake(case, talk)
 
 
@@ -120,6 +121,16 @@ def _certificate(case: Case, tls: Tls) -> Iterator[Finding]:
         for fault in certificate_faults(case):
             title = f"a sender that verifies (MTA-STS) would refuse: {fault.cause}"
             yield _finding(case, f"probe-{fault.cause}", Level.WARNING, title, fault.fix, *fault.evidence)
+
+
+def _default(case: Case, tls: Tls) -> Iterator[Finding]:
+    """Which certificate clients get that name no host."""
+    other = case.nameless
+    if other is None or other.chain[0].fingerprint == tls.chain[0].fingerprint:
+        return
+    title = "the server chooses its certificate by SNI: clients that send none get another one"
+    because = (f"with SNI {tls.server_name}: {shown(tls.chain[0])}", f"without SNI: {shown(other.chain[0])}")
+    yield _finding(case, "probe-sni-differs", Level.NOTE, title, "", *because)
 
 
 def _handshake(case: Case, talk: Conversation) -> Iterator[Finding]:

@@ -10,9 +10,10 @@ from postreeve.checks.conversation import Conversation, Ending, Opening, Said, T
 from postreeve.checks.facts import Intent
 from postreeve.checks.judge.banner import FOREIGN, silence
 from postreeve.checks.judge.case import Case, capabilities, is_loopback, is_tls_server
+from postreeve.checks.judge.certificate import usable
 from postreeve.checks.judge.hello import is_masked_banner, masked_keywords
 from postreeve.checks.judge.verdicts import found
-from postreeve.checks.judge.wording import ended, quoted, shaken, told
+from postreeve.checks.judge.wording import ended, quoted, shaken, shown, told
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence, Verdict
 
@@ -158,7 +159,10 @@ def _handshake(case: Case, talk: Conversation, tls: Tls) -> Iterator[Verdict]:
         note = "the server asked for a client certificate" if tls.wants_client_certificate else ""
         yield found(case, "mtls", Confidence.HIGH, Stage.TLS, *lines, note, "it hung up when none came")
     elif tls.alert == "unrecognized_name":
-        yield found(case, "sni-unrecognized", Confidence.HIGH, Stage.TLS, *lines)
+        other = case.nameless
+        seen = f"without SNI it shows {shown(other.chain[0])}" if other is not None else ""
+        good = usable(other.chain[0]) if other is not None else ""
+        yield found(case, "sni-unrecognized", Confidence.HIGH, Stage.TLS, *lines, seen, good=good)
     elif "DH_KEY_TOO_SMALL" in tls.error or (lenient is not None and is_small_dh(lenient)):
         yield found(case, "tls-dh", Confidence.HIGH, Stage.TLS, *lines)
     elif "EE_KEY_TOO_SMALL" in tls.error or "MD_TOO_WEAK" in tls.error or "CA_KEY_TOO_SMALL" in tls.error:
