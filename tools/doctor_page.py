@@ -18,18 +18,18 @@ def render() -> str:
     rows = "\n".join(f"| `{check.id}` | {check.level.value} | {check.title} | {check.about} |" for check in CHECKS)
     return f"""# What the doctor looks at
 
-Drawn from `src/postreeve/checks/doctor/` by `make docs`; not edited by hand. [troubleshooting.md](troubleshooting.md#doctor-your-own-server)
-says how to use it.
+Drawn from `src/postreeve/checks/doctor/` by `make docs`; not edited by hand. How to use it is told in
+[troubleshooting.md](troubleshooting.md#doctor-your-own-server).
 
-An **error** means that mail fails, or is open to abuse, now; a **warning** that it will, or does for some; a **note** need not
-be acted on. The ids never change: scripts may rely on them.
+An **error** means that mail fails, or is open to abuse, now; a **warning** that it will, or does for some; a **note**
+need not be acted on. The ids never change: scripts may rely on them.
 
 | id | level | finding | looked at |
 |---|---|---|---|
 {rows}
 
-What could not be looked at (other users' processes and the firewall's counters without root, block lists behind a public
-resolver, ports from outside without a probe-server) is said at the end and never counts as fine.
+What could not be looked at (other users' processes and the firewall's counters without root, block lists behind a
+public resolver, ports from outside without a probe-server) is said at the end and never counts as fine.
 """
 
 
