@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from typing import Final
 
+from postreeve.firewall.exposure import Entrance, Exposure, Purpose
 from postreeve.firewall.flow import (
     WORLD,
     Container,
@@ -23,8 +24,9 @@ from postreeve.firewall.flow import (
     tidy_peers,
     tidy_ports,
 )
+from postreeve.firewall.intent import make_policy
 from postreeve.firewall.packet import Packet
-from postreeve.firewall.reduce import Means, reduce
+from postreeve.firewall.reduce import LeftOut, Means, reduce
 
 PORTS: Final = (22, 25, 80, 465, 587, 2525, 8080, 9125)
 NETWORKS: Final = {
@@ -130,3 +132,19 @@ def _ports(chance: random.Random) -> tuple[Ports, ...]:
         first = chance.randint(1, 60_000)
         found.append(Ports(first, first + chance.randint(1, 5_000)))
     return tidy_ports(found)
+
+
+def mail_policy(means: Means | None) -> tuple[Policy, tuple[LeftOut, ...]]:
+    """Of an MX that delivers by itself, with submission for an office: whole, or what a target can hold of it."""
+    world = tuple(WORLD.values())
+    office = tuple(ipaddress.ip_network(one) for one in ("198.51.100.0/24", "2001:db8:51::/48"))
+    entrances = (
+        Entrance("relay-25", 25, Purpose.RELAY, world, "mail for example.org", "no mail comes in"),
+        Entrance("submissions", 465, Purpose.SUBMISSION, office, "people of the office", "nobody can send"),
+    )
+    here = (ipaddress.ip_network("192.0.2.77/32"),)
+    policy = make_policy(Exposure("mail.example.org", entrances, True, (), "postreeve", administrators=here))
+    if means is None:
+        return policy, ()
+    reduced = reduce(policy, means)
+    return reduced.policy, reduced.left_out

@@ -6,11 +6,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from postreeve.firewall.flow import WORLD, Direction, Flow, Protocol, Verdict, tidy_peers
+from postreeve.firewall.flow import WORLD, Direction, Family, Flow, Protocol, State, Verdict, tidy_peers
 from postreeve.firewall.interval import intersect, of_networks, of_ports, subtract, to_networks, to_ports
 
+LOOPBACK: Final = "lo"
 STEP: Final = 10
 """Between the numbers of rules that have no other name."""
+
+
+def implied(*, is_stateful: bool = True) -> tuple[Flow, ...]:
+    """What a layer lets pass without a rule; readers put it back."""
+    flows: list[Flow] = []
+    for family in Family:
+        for direction in Direction:
+            name = f"{direction.value}-{{}}-ipv{family.value}"
+            world = (WORLD[family],)
+            flow = Flow(name, direction, family, Protocol.ANY, Verdict.ACCEPT, world, state=State.ANY)
+            because = "it never passes this layer"
+            flows.append(replace(flow, ident=name.format("loopback"), interface=LOOPBACK, because=because))
+            if is_stateful:
+                because = "the layer knows the connections it let begin"
+                name = name.format("established")
+                flows.append(replace(flow, ident=name, state=State.ESTABLISHED, because=because))
+    return tuple(flows)
 
 
 def is_everything(flow: Flow) -> bool:
@@ -99,3 +117,19 @@ def name_by_content(flow: Flow) -> str:
     what = [str(one) for one in (*flow.ports, *flow.icmp_types)]
     refuses = [] if flow.verdict is Verdict.ACCEPT else ["no"]
     return "-".join((flow.direction.value, *refuses, flow.protocol.value, *what, f"ipv{flow.family.value}"))
+
+
+def fold_rest(flows: Iterable[Flow], direction: Direction, default: Verdict) -> tuple[tuple[Flow, ...], Verdict]:
+    """The flows of a direction without the last ones that are about everything, and the default that these make."""
+    kept = [flow for flow in flows if flow.direction is direction]
+    while True:
+        closing: dict[Family, Flow] = {}
+        for flow in reversed(kept[-len(Family) :]):
+            if not is_everything(flow) or flow.state is State.ESTABLISHED or flow.unknown or flow.interface:
+                break
+            closing[flow.family] = flow
+        verdicts = {flow.verdict for flow in closing.values()}
+        if len(closing) < len(Family) or len(verdicts) > 1:
+            return tuple(kept), default
+        default = verdicts.pop()
+        del kept[-len(closing) :]

@@ -1,8 +1,8 @@
 """The part of a host's policy that a layer around it can hold, and everything else with why it stays with the host.
 
 A layer must never refuse what the host accepts, else mail is lost where nobody looks. So an accept that it cannot say
-in full (an account, a rate, an interface) becomes wider there, a refusal that it cannot say in full is not in it at all,
-and both are named. A default that rejects becomes one that drops: what leaves was answered by the host before.
+in full (an account, a rate, an interface) becomes wider there, a refusal that it cannot say in full is not in it at
+all, and both are named. A default that rejects becomes one that drops: what leaves was answered by the host before.
 
 What a layer gives anyway is in the reduced policy under the names that `implied` uses, and in no rule: loopback never
 passes it, and a stateful one lets packets of connections under way pass.
@@ -10,12 +10,22 @@ passes it, and a stateful one lets packets of connections under way pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
-from postreeve.firewall.carve import cut, in_order, is_everything, name_all_by_content, number, overlap
+from postreeve.firewall.carve import (
+    LOOPBACK,
+    cut,
+    fold_rest,
+    implied,
+    in_order,
+    is_everything,
+    name_all_by_content,
+    number,
+    overlap,
+)
 from postreeve.firewall.check import check
 from postreeve.firewall.flow import (
     WORLD,
@@ -30,10 +40,10 @@ from postreeve.firewall.flow import (
     Verdict,
 )
 from postreeve.firewall.interval import ALL_PORTS, of_ports
+from postreeve.firewall.row import Row, to_flows, to_rows
 
 EPHEMERAL: Final = Ports(1_024, 65_535)
 """Where answers go to; a list without memory lets all of it pass."""
-LOOPBACK: Final = "lo"
 MAX_PIECES: Final = 64
 """More networks than that make no readable exception."""
 
@@ -96,7 +106,8 @@ def reduce(policy: Policy, means: Means) -> Reduced:
     defaults = {Direction.IN: _silent(policy.default_in), Direction.OUT: _silent(policy.default_out)}
     match means.order:
         case Order.FIRST:
-            flows = fitted
+            single = fitted if means.has_names else number(fitted)
+            flows, defaults = _settle(single, defaults, is_terse=not means.has_names)
         case Order.ALLOWS:
             flows, defaults = in_order(work.only_allow(fitted, defaults)), dict.fromkeys(Direction, Verdict.DROP)
             if means.is_open_when_silent:
@@ -106,6 +117,8 @@ def reduce(policy: Policy, means: Means) -> Reduced:
             flows = work.let_deny_win(fitted)
     if not means.has_names:
         flows = number(flows) if means.order is Order.FIRST else in_order(name_all_by_content(flows))
+    elif means.order is Order.ALLOWS:
+        flows = list(to_flows(_once(row for flow in flows for row in to_rows(flow))))
     kept = (*implied(is_stateful=means.is_stateful), *flows)
     reduced = Policy(policy.name, kept, defaults[Direction.IN], defaults[Direction.OUT])
     check(reduced)
@@ -120,23 +133,6 @@ def require(policy: Policy, means: Means) -> tuple[Policy, tuple[Flow, ...]]:
         raise CannotExpress(means.target, lost.flow.ident, lost.why, lost.alternative)
     given = set(implied(is_stateful=means.is_stateful))
     return reduced.policy, tuple(flow for flow in reduced.policy.flows if flow not in given)
-
-
-def implied(*, is_stateful: bool = True) -> tuple[Flow, ...]:
-    """What a layer lets pass without a rule; readers put it back."""
-    flows: list[Flow] = []
-    for family in Family:
-        for direction in Direction:
-            name = f"{direction.value}-{{}}-ipv{family.value}"
-            world = (WORLD[family],)
-            flow = Flow(name, direction, family, Protocol.ANY, Verdict.ACCEPT, world, state=State.ANY)
-            because = "it never passes this layer"
-            flows.append(replace(flow, ident=name.format("loopback"), interface=LOOPBACK, because=because))
-            if is_stateful:
-                because = "the layer knows the connections it let begin"
-                name = name.format("established")
-                flows.append(replace(flow, ident=name, state=State.ESTABLISHED, because=because))
-    return tuple(flows)
 
 
 @dataclass(slots=True)
@@ -241,8 +237,13 @@ class _Work:
                 continue
             allowed += self._carve(flow, denied, "a refusal of a part of what it allows")
         everything = {(one.direction, one.family) for one in allowed if is_everything(one)}
-        kept = [one for one in allowed if is_everything(one) or (one.direction, one.family) not in everything]
-        return _once(kept)
+        # A rule about everything has one name, since a new group has it without any.
+        whole = {place: f"{place[0].value}-rest-ipv{place[1].value}" for place in everything}
+        return [
+            replace(one, ident=whole.get((one.direction, one.family), one.ident))
+            for one in allowed
+            if is_everything(one) or (one.direction, one.family) not in everything
+        ]
 
     def _rest(self, direction: Direction) -> Iterator[Flow]:
         for family in Family:
@@ -301,9 +302,36 @@ def _fall_silent(flows: list[Flow]) -> tuple[list[Flow], Verdict]:
     return flows, Verdict.DROP
 
 
-def _once(flows: Iterable[Flow]) -> list[Flow]:
-    """One flow of each meaning; the first keeps its name."""
-    found: dict[Flow, Flow] = {}
-    for flow in flows:
-        found.setdefault(replace(flow, ident="", because="", without=""), flow)
-    return list(found.values())
+def _once(rows: Iterable[Row]) -> Iterator[Row]:
+    """One rule of each meaning; the first keeps its name."""
+    seen: set[Row] = set()
+    for row in rows:
+        meaning = replace(row, ident="")
+        if meaning not in seen:
+            seen.add(meaning)
+            yield row
+
+
+def _settle(
+    flows: list[Flow], defaults: dict[Direction, Verdict], *, is_terse: bool
+) -> tuple[list[Flow], dict[Direction, Verdict]]:
+    """The flows with what their last ones say about everything as the default."""
+    while True:
+        inward, default_in = fold_rest(flows, Direction.IN, defaults[Direction.IN])
+        outward, default_out = fold_rest(flows, Direction.OUT, defaults[Direction.OUT])
+        defaults = {Direction.IN: default_in, Direction.OUT: default_out}
+        settled = _tersely((*inward, *outward), defaults) if is_terse else [*inward, *outward]
+        if settled == flows:
+            return settled, defaults
+        flows = settled
+
+
+def _tersely(flows: tuple[Flow, ...], defaults: Mapping[Direction, Verdict]) -> list[Flow]:
+    """Without refusals of what the default refuses anyway: such a list is short of numbers."""
+    return [
+        flow
+        for place, flow in enumerate(flows)
+        if flow.verdict is Verdict.ACCEPT
+        or defaults[flow.direction] is Verdict.ACCEPT
+        or any(overlap(flow, later) for later in flows[place + 1 :] if later.verdict is Verdict.ACCEPT)
+    ]
