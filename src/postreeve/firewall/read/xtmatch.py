@@ -298,6 +298,19 @@ def _destination_type(match: Match, option: Option) -> None:
         match.destination_type = option.values[0]
 
 
+def _source_route(match: Match, option: Option) -> None:
+    """Routing headers of the type 0 are long forbidden; other types are met seldom enough."""
+    match.is_never = match.is_never or (option.values == ("0",) and not option.is_not)
+    if not match.is_never:
+        match.doubt(str(option))
+
+
+def _hops(match: Match, option: Option) -> None:
+    """Neighbour discovery comes with a hop limit of 255 from honest neighbours."""
+    if match.family is not Family.IPV6 or match.protocols != frozenset({Protocol.ICMP}):
+        match.doubt(str(option))
+
+
 def _comment(match: Match, option: Option) -> None:
     match.comment = option.values[0]
 
@@ -366,6 +379,8 @@ _READERS: Final = dict(
         ("--match-set", _set),
         ("--dst-type", _destination_type),
         ("--comment", _comment),
+        ("--rt-type", _source_route),
+        ("--hl-eq", _hops),
         ("-m --match --hashlimit-above --hashlimit-upto --hashlimit-burst --hashlimit-mode --hashlimit-srcmask", _skip),
         ("--update --rcheck --seconds --hitcount --connlimit-above", _skip),
     )

@@ -131,7 +131,7 @@ def to_rule(rule: Prepared, place: Place) -> Rule:
 
 
 def _split(rule: Prepared, place: Place, box: Box) -> Iterable[Case]:
-    if rule.match.excess is not None:
+    if rule.match.excess is not None or rule.match.is_never:
         return ()
     found, doubts = narrow(rule.match, place, box)
     if found is None:
