@@ -57,6 +57,8 @@ AMBIGUOUS = [
     pytest.param("PKIX path building failed: unable to find valid certification path", id="java-authority"),
     pytest.param("The certificate is NOT trusted. The certificate issuer is unknown.", id="gnutls-authority"),
     pytest.param("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", id="wrong-version"),
+    pytest.param("421 4.7.0 Try again later, closing connection.", id="421-at-any-time"),
+    pytest.param("454 4.7.1 Your account is suspended.", id="account-or-provider"),
 ]
 
 
@@ -78,6 +80,9 @@ DECIDED = [
     pytest.param("Error: connect ENETUNREACH 2001:db8::25:587 - Local (:::0)", "tcp-unreachable-v6", id="ipv6"),
     pytest.param("System.Net.Mail.SmtpException: The operation has timed out. port 465", "dotnet-465", id="dotnet"),
     pytest.param("certificate is valid for mx.example.net, not 192.0.2.25", "cert-ip", id="address"),
+    pytest.param("535 5.7.8 Your account has been disabled", "account-disabled", id="account"),
+    pytest.param("SMTPConnectError: (421, b'4.7.0 Try again later')", "banner-421", id="421-as-greeting"),
+    pytest.param("SMTPDataError: (421, b'4.3.2 Try again later')", "rate-limited", id="421-in-the-end"),
 ]
 
 

@@ -48,6 +48,9 @@ def port_and_mode(subject: Subject) -> Iterator[Problem]:
     if is_implicit == (expected is TlsMode.IMPLICIT):
         return
     because = f"port {port} means {_WORDS[expected]}, and these settings do {_WORDS[mode]}"
+    is_of_old = _is_of_old_laravel(subject)
+    if is_of_old:
+        because += " up to Laravel 8; from Laravel 9 on the port decides, and this setting is not read"
     decides = subject.settings.mode
     place: Value[TlsMode] | Value[int] | None = decides if decides and decides.span else subject.settings.port
     can_starttls = TlsMode.STARTTLS in subject.kind.modes or TlsMode.OPPORTUNISTIC in subject.kind.modes
@@ -65,7 +68,18 @@ def port_and_mode(subject: Subject) -> Iterator[Problem]:
     if has_other and not can_change:
         wanted, fix = Wanted(port=other), f"port {other} for {_WORDS[mode]}"
     span = place.span if place is not None else None
-    yield problem(subject, rule.PORT_TLS_MISMATCH, Value("", span=span), because, fix, wanted=wanted)
+    level = Level.WARNING if is_of_old else None
+    yield problem(subject, rule.PORT_TLS_MISMATCH, Value("", span=span), because, fix, wanted=wanted, level=level)
+
+
+def _is_of_old_laravel(subject: Subject) -> bool:
+    """True where only Laravel up to 8 (of 2020) would do what `encryption` says, and nothing says that it is that."""
+    decides = subject.settings.mode
+    is_encryption = decides is not None and decides.key.lower().endswith("encryption")
+    is_laravel = subject.kind.name in ("laravel", "laravel-env") or "MAIL_ENCRYPTION" in (
+        decides.key if decides else ""
+    )
+    return is_encryption and is_laravel and "MAIL_DRIVER" not in subject.text
 
 
 def _expected(subject: Subject) -> TlsMode | None:
@@ -108,7 +122,8 @@ def plaintext(subject: Subject) -> Iterator[Problem]:
         return
     target = TlsMode.STARTTLS if TlsMode.STARTTLS in subject.kind.modes else TlsMode.OPPORTUNISTIC
     wanted: Wanted | None = Wanted(mode=target)
-    can_insist = subject.kind.correct(subject.text, subject.settings, Wanted(mode=target)) is not None
+    # Nothing to change means that it is as near as this program comes.
+    can_insist = bool(subject.kind.correct(subject.text, subject.settings, Wanted(mode=target)))
     if mode is TlsMode.PLAIN:
         fix = f"switch {_WORDS[target]} on" if can_insist else "use port 465 with implicit TLS"
         because = f"these settings log in at {subject.host} without TLS"
