@@ -62,7 +62,10 @@ class LayerDecision:
 
 
 def pass_through(ruleset: Ruleset, packet: Packet) -> LayerDecision:
-    """The first layer that refuses decides; else the first that cannot tell; else all let it pass."""
+    """The first layer that refuses decides; else the first that cannot tell; else all let it pass.
+
+    Where an earlier layer cannot tell, the packet is refused for sure, but perhaps by that one and in its way.
+    """
     hook = Hook.OUT if packet.direction is Direction.OUT else Hook.FORWARD if packet.is_published else Hook.IN
     passed = LayerDecision(Verdict.ACCEPT, None, None)
     unsure: LayerDecision | None = None

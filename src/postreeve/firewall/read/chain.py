@@ -65,21 +65,19 @@ class Walker:
         """The base chain."""
         self._walk(chain, boxes, "", 0)
 
-    def _walk(self, chain: str, boxes: list[Box], doubt: str, depth: int) -> list[Box]:
-        """What is left for the rules behind the one that led here, when it led here by goto."""
+    def _walk(self, chain: str, boxes: list[Box], doubt: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise NotUnderstood(f"chain {chain}: jumps go round or deeper than {MAX_DEPTH}")
         if chain not in self.chains:
             for box in boxes:
                 self._doubtful(Rule(chain, f"jump {chain}", _nothing), box, f"there is no chain {chain}")
-            return boxes
+            return
         for rule in self.chains[chain]:
             if not boxes:
                 break
             boxes = [left for box in boxes for left in self._apply(rule, box, doubt, depth)]
             if len(boxes) > MAX_PIECES:
                 raise NotUnderstood(f"chain {chain}: too many exceptions to follow")
-        return boxes
 
     def _apply(self, rule: Rule, box: Box, doubt: str, depth: int) -> list[Box]:
         """The rule's flows; what is left of the box for the rules behind it."""
@@ -94,8 +92,9 @@ class Walker:
                 case Way.JUMP:
                     self._walk(case.target, [case.box], why, depth + 1)
                 case Way.GOTO:
-                    rest = self._walk(case.target, [case.box], why, depth + 1)
-                    left = self._leave(rule, left, rest, why, depth)
+                    # What the other chain decides is decided before; all the rest of it leaves this chain as well.
+                    self._walk(case.target, [case.box], why, depth + 1)
+                    left = self._leave(rule, left, [case.box], why, depth)
                 case Way.RETURN:
                     left = self._leave(rule, left, [case.box], why, depth)
                 case None if case.doubt:
@@ -124,11 +123,13 @@ class Walker:
         others = frozenset(name for name in box.other_than if (box.family, name) not in self._settled)
         if others:
             doubt = f"{doubt}; " * bool(doubt) + f"not from or to {', '.join(sorted(others))}"
-        ident = rule.ident
-        count = self._idents[ident] = self._idents.get(ident, 0) + 1
-        if count > 1:
-            ident = f"{ident}.{count}"
-        self.flows += to_flows(replace(box, other_than=frozenset()), self.direction, ident, verdict, rule.quote, doubt)
+        again = self._idents.get(rule.ident, 0)
+        ident = f"{rule.ident}.{again + 1}" if again else rule.ident
+        plain = replace(box, other_than=frozenset())
+        flows = list(to_flows(plain, self.direction, ident, verdict, rule.quote, doubt))
+        if flows:
+            self._idents[rule.ident] = again + 1
+        self.flows += flows
         if len(self.flows) > MAX_FLOWS:
             raise NotUnderstood(f"more than {MAX_FLOWS} ways through the chains")
         if not doubt and box.interface and _is_all_of_interface(box):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from postreeve.firewall.box import Box, to_flows
-from postreeve.firewall.flow import Direction, Flow, Rate, Verdict
+from postreeve.firewall.flow import Direction, Family, Flow, Rate, Verdict
 from postreeve.firewall.read.chain import Case, Way
 from postreeve.firewall.read.nft_match import narrow, narrow_to
 from postreeve.firewall.read.nft_value import Doubt, Surroundings, items_of
@@ -106,6 +106,8 @@ def _map(reading: _Reading, inner: Mapping[str, Any], around: Surroundings) -> I
 def _limit(reading: _Reading, kind: str, inner: Mapping[str, Any]) -> None:
     """Within the limit, as the model's packets are by default, a rule for what exceeds it does not fit."""
     if kind in ("set", "meter"):
+        families = _families_in(inner.get("elem", inner.get("key")))
+        reading.boxes = [box for box in reading.boxes if not families or box.family in families]
         for statement in inner.get("stmt", []) if isinstance(inner.get("stmt"), list) else [inner.get("stmt")]:
             if isinstance(statement, dict):
                 nested, what = next(iter(statement.items()))
@@ -124,6 +126,20 @@ def _limit(reading: _Reading, kind: str, inner: Mapping[str, Any]) -> None:
         reading.over = rate
     else:
         reading.boxes = [replace(box, rate=rate) for box in reading.boxes]
+
+
+def _families_in(expression: Any) -> set[Family]:
+    """A header that a set is fed from must be there: nft then leaves out the match on the family."""
+    match expression:
+        case {"payload": {"protocol": "ip"}}:
+            return {Family.IPV4}
+        case {"payload": {"protocol": "ip6"}}:
+            return {Family.IPV6}
+        case dict():
+            return {one for inner in expression.values() for one in _families_in(inner)}
+        case list():
+            return {one for inner in expression for one in _families_in(inner)}
+    return set()
 
 
 def _xt(reading: _Reading, inner: Mapping[str, Any]) -> Iterator[Case]:

@@ -84,7 +84,8 @@ def read(text: str, accounts: Mapping[int, str] | None = None) -> Ruleset:
                 layer = _layer(table, name, hook, published, accounts or {})
                 layers.append((_STAGES.index(chain["hook"]), layer.priority, layer))
             limits += _limits(table, name, _HOOKS[chain["hook"]][0], accounts or {})
-    layers.sort(key=lambda one: one[:2])
+    # Of chains with the same priority Linux asks the one that came last first.
+    layers = sorted(reversed(layers), key=lambda one: one[:2])
     sets = {one.name: _networks(one) for table in tables for one in table.sets.values() if one.is_volatile}
     return Ruleset(tuple(layer for _, _, layer in layers), sets, published, tuple(limits), tuple(unread))
 
