@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from postreeve.enforce.command import attempt
@@ -59,6 +60,18 @@ def listening_ports(place: Place) -> frozenset[int]:
             address, port = _endpoint(fields[1])
             if not address.is_loopback:
                 found.add(port)
+    return frozenset(found)
+
+
+def established_peers(ports: frozenset[int]) -> frozenset[Address]:
+    """Who has a connection to one of these ports of ours, as this process sees it. Raises OSError."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]:
+            # By text first: there may be thousands of connections.
+            words = line.split(None, 4)
+            if words[3] == _ESTABLISHED and int(words[1][-4:], 16) in ports:
+                found.add(_endpoint(words[2])[0])
     return frozenset(found)
 
 
