@@ -160,3 +160,12 @@ def test_path_fix_names_host_and_port() -> None:
     assert "587" in judge(given).verdict.fix
     given = facts(dead(TIMED_OUT, port=25), controls=(known_good(TIMED_OUT, 25), known_good(OPEN, 443)))
     assert HOST in judge(given).verdict.fix
+
+
+def test_path_fix_says_how_this_network_opens_port_25() -> None:
+    here = Vantage("hetzner-cloud", "sys_vendor of this machine is 'Hetzner'")
+    given = facts(dead(TIMED_OUT, port=25), controls=(known_good(TIMED_OUT, 25), other_port(OPEN)), vantage=here)
+    verdict = judge(given).verdict
+    assert "Hetzner Cloud; there: after the first paid invoice" in verdict.fix
+    assert any("network of Hetzner Cloud" in line for line in verdict.evidence)
+    assert "; there" not in judge(facts(dead(TIMED_OUT, port=25), controls=given.controls)).verdict.fix

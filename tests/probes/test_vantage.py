@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from postreeve.probes.lookup import Asker
-from postreeve.probes.vantage import has_route, is_container, look_around, read_dmi
+from postreeve.probes.vantage import has_route, is_container, look_around, own_name, read_dmi
 from tests.lab.dns_server import DnsServer
 from tests.lab.network import ROUTER_4, ROUTER_6, Internet
 
@@ -45,6 +45,21 @@ async def test_vantage_asks_for_the_names_of_public_addresses_only(machine: Path
         seen = await look_around(["127.0.0.1", "192.0.2.1", "10.0.0.1", "1.1.1.1", "1.1.1.1"], asker, root=machine)
         assert server.asked == ["UDP PTR 1.1.1.1.in-addr.arpa"]
     assert [one.records for one in seen.ptr] == [("mail.example.org",)]
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "name"),
+    [
+        ("Mail.Example.COM", "192.0.2.1", "mail.example.com"),
+        ("laptop", "192.0.2.1", "[192.0.2.1]"),
+        ("laptop.local", "2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("laptop", "fe80::1%eth0", "[IPv6:fe80::1]"),
+        ("laptop", "", "localhost"),
+    ],
+)
+def test_own_name_is_honest(host: str, address: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    assert own_name(address) == name
 
 
 def test_dmi_that_cannot_be_read_is_no_problem(tmp_path: Path) -> None:

@@ -198,6 +198,7 @@ class Machine:
     known_good: tuple[Dial, ...] = ()
     """Dials to hosts that answer when this network lets mail out; () when none were made."""
     platform: str = ""
+    """The network that this machine is in: a key of `ports.network`, "" for unknown."""
     block_lists: tuple[Listed, ...] = ()
     resolver: tuple[Lookup, ...] = ()
     """A question that every resolver can answer, per configured server."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from postreeve.checks.facts import Vantage
-from postreeve.ports.network import DMI_FIELDS, recognise
+from postreeve.ports.network import DMI_FIELDS, Recognised, recognise
 from postreeve.probes.lookup import Asker
 
 _DMI: Final = Path("/sys/class/dmi/id")
@@ -28,8 +28,7 @@ async def look_around(local_addresses: Iterable[str], asker: Asker, *, root: Pat
 
     Only public ones have their names looked up: a private one is not what the far side sees. Sends nothing but that.
     """
-    environment, dmi = dict(os.environ), read_dmi(root / _DMI.relative_to("/"))
-    known = recognise(dmi, environment)
+    known = recognise_place(root)
     public = [one for one in dict.fromkeys(local_addresses) if _is_public(one)]
     names = await asyncio.gather(*(asker.ask_reverse(one) for one in public[:4]))
     return Vantage(
@@ -37,9 +36,14 @@ async def look_around(local_addresses: Iterable[str], asker: Asker, *, root: Pat
         platform_evidence=known.evidence if known else "",
         has_ipv4_route=has_route(socket.AF_INET),
         has_ipv6_route=has_route(socket.AF_INET6),
-        is_container=is_container(environment, root),
+        is_container=is_container(os.environ, root),
         ptr=tuple(names),
     )
+
+
+def recognise_place(root: Path = Path("/")) -> Recognised | None:
+    """The network that this machine says it is in, by its environment or its firmware."""
+    return recognise(read_dmi(root / _DMI.relative_to("/")), os.environ)
 
 
 def read_dmi(directory: Path = _DMI) -> dict[str, str]:

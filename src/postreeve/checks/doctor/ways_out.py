@@ -10,6 +10,7 @@ from postreeve.checks.finding import Level
 from postreeve.checks.machine import Machine, WayOut
 from postreeve.checks.path import Dial, DialOutcome
 from postreeve.checks.stage import Stage
+from postreeve.ports.network import by_id
 
 
 def _is_open(way: WayOut) -> bool:
@@ -34,7 +35,8 @@ def port_25_blocked(machine: Machine) -> Iterator[Seen]:
         if way.port != 25 or not way.is_used or _is_open(way) or not way.dials:
             continue
         others = [one for one in machine.known_good if one.outcome is DialOutcome.OPEN]
-        who = f" ({machine.platform})" if machine.platform else ""
+        network = by_id(machine.platform)
+        who = f" ({network.name}; there: {network.unblock})" if network else ""
         if any(one.outcome is DialOutcome.FORBIDDEN for one in way.dials):
             yield Seen(
                 "port 25",

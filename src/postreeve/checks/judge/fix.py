@@ -13,6 +13,7 @@ from postreeve.checks.facts import Intent
 from postreeve.checks.judge.case import IMPLICIT_PORTS, Case, ipaddress_version, is_loopback, is_private
 from postreeve.checks.judge.mode import mode_lines
 from postreeve.checks.knowledge import causes, fill
+from postreeve.ports.network import by_id
 
 _BLANK: Final = re.compile(r"\{(\w+)\}")
 
@@ -37,7 +38,8 @@ _TEXTS: Final[Mapping[str, str]] = {
     ),
     "port-25-blocked": (
         "From here port 25 is closed. A program submits on another port:\n{other}\nA mail server asks its provider "
-        "to open outbound port 25 ({platform}), or relays through a smarthost: Postfix relayhost = [SMARTHOST]:587."
+        "to open outbound port 25 ({platform}{unblock}), or relays through a smarthost: Postfix "
+        "relayhost = [SMARTHOST]:587."
     ),
     "blocked-by-network": (
         "This network ({platform}) lets no packets to port {port} through. Ask it to open outbound TCP {port}, or "
@@ -158,11 +160,12 @@ def fix_text(cause: str, known: Mapping[str, str]) -> str:
     if text is None:
         entry = causes().get(cause)
         return fill(entry.fix, known) if entry is not None else ""
-    return _BLANK.sub(lambda blank: known.get(blank[1]) or blank[1].upper(), text)
+    return _BLANK.sub(lambda blank: known.get(blank[1], "") or ("" if blank[1] in known else blank[1].upper()), text)
 
 
 def _blanks(case: Case) -> dict[str, str]:
     host, port, library = case.host, case.endpoint.port, case.asked.library
+    network = by_id(case.facts.vantage.platform)
     domain = case.asked.target.rpartition(":")[2] if case.asked.target.count(":") == 1 else case.asked.target
     return {
         "host": host,
@@ -172,7 +175,8 @@ def _blanks(case: Case) -> dict[str, str]:
         "domain": domain.rpartition("@")[2],
         "sender": case.asked.mail_from,
         "recipient": case.asked.recipient,
-        "platform": case.facts.vantage.platform or "this host's provider or the company's firewall",
+        "platform": network.name if network else "this host's provider or the company's firewall",
+        "unblock": f"; there: {network.unblock}" if network and network.unblock else "",
         "implicit": mode_lines(library, host, port, Intent.IMPLICIT),
         "starttls": mode_lines(library, host, port, Intent.STARTTLS),
         "other": _other_port(case),

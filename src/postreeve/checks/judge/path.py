@@ -11,6 +11,7 @@ from postreeve.checks.judge.wording import controlled, dialled, traced
 from postreeve.checks.path import Control, ControlRole, Dial, DialOutcome
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence, Verdict
+from postreeve.ports.network import by_id
 
 _SILENT = frozenset({DialOutcome.TIMED_OUT, DialOutcome.UNREACHABLE, DialOutcome.PROHIBITED})
 
@@ -120,11 +121,9 @@ def _unanswered(case: Case, dial: Dial) -> Verdict:
         return found(case, "tcp-timeout", Confidence.MEDIUM, Stage.TCP, *lines, note)
     if others and not host_is_up and not any(_lives(one) for one in others):
         return found(case, "no-route", Confidence.MEDIUM, Stage.TCP, *lines, "no control answers from here either")
-    if case.facts.vantage.platform:
-        platform = f"this machine looks like {case.facts.vantage.platform} ({case.facts.vantage.platform_evidence})"
-        return (
-            _blocked_near(case, (*lines, platform), Confidence.LOW) if host_is_up else _timed_out(case, lines, platform)
-        )
+    platform = _platform(case)
+    if platform:
+        return _blocked_near(case, lines, Confidence.LOW) if host_is_up else _timed_out(case, lines, platform)
     if host_is_up and _ends_near(case):
         return _blocked_near(
             case, (*lines, "packets for this port get no further than the near end"), Confidence.MEDIUM
@@ -140,9 +139,14 @@ def _timed_out(case: Case, lines: tuple[str, ...], note: str) -> Verdict:
 
 def _blocked_near(case: Case, lines: tuple[str, ...], confidence: Confidence) -> Verdict:
     cause = "port-25-blocked" if case.endpoint.port == 25 else "blocked-by-network"
-    where = case.facts.vantage.platform
-    extra = f"this machine is on {where}: {case.facts.vantage.platform_evidence}" if where else ""
-    return found(case, cause, confidence, Stage.TCP, *lines, extra)
+    return found(case, cause, confidence, Stage.TCP, *lines, _platform(case))
+
+
+def _platform(case: Case) -> str:
+    vantage = case.facts.vantage
+    network = by_id(vantage.platform)
+    name = network.name if network else vantage.platform
+    return f"this machine seems to be in the network of {name}: {vantage.platform_evidence}" if name else ""
 
 
 def _known_good(case: Case) -> tuple[tuple[Control, ...], tuple[Control, ...]]:

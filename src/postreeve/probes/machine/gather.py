@@ -30,6 +30,7 @@ from postreeve.probes.machine.place import read_clock, read_disk, read_permissio
 from postreeve.probes.machine.plan import Plan
 from postreeve.probes.machine.serving import visit_listeners, visit_ways_out, wanted_listeners
 from postreeve.probes.machine.sockets import family_of, listening
+from postreeve.probes.vantage import recognise_place
 from postreeve.queue.settings import RouteSettings
 
 _SUBMISSION_PORTS: Final = frozenset({465, 587, 2465, 2525, 2587})
@@ -55,6 +56,7 @@ async def gather(plan: Plan, routes: Sequence[RouteSettings]) -> Machine:
         counters, blind = counted.result()
     finally:
         await resolver.close()
+    place = recognise_place()
     return Machine(
         at=time.time(),
         hostname=str(config.hostname),
@@ -72,7 +74,7 @@ async def gather(plan: Plan, routes: Sequence[RouteSettings]) -> Machine:
         sending=sending,
         ways_out=ways_out,
         known_good=known_good,
-        platform=plan.platform,
+        platform=place.network.id if place else "",
         block_lists=lists,
         resolver=asked.result(),
         clock=read_clock(),

@@ -39,4 +39,3 @@ class Plan:
     is_outward: bool = True
     ca_file: Path | None = None
     timeout_seconds: float = 5.0
-    platform: str = ""
