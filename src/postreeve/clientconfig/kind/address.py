@@ -6,7 +6,7 @@ The parts keep their places inside the text, so that one can be corrected withou
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -41,8 +41,10 @@ def read_url(source: Source, key: str, place: Span, key_span: Span) -> Url | Non
     where more could be written: `after_host` where there is no port, `tail` at the end.
     """
     mark = source.text[place.start : place.start + 1] in "\"'`" and place.end > place.start
-    start = place.start + mark
-    found = _URL.match(source.text, start, place.end)
+    start, end = place.start + mark, place.end
+    if mark and end - start > 0 and source.text[end - 1] == source.text[place.start]:
+        end -= 1
+    found = _URL.match(source.text, start, end)
     if found is None:
         return None
     entries = [
@@ -61,6 +63,19 @@ def read_url(source: Source, key: str, place: Span, key_span: Span) -> Url | Non
         entries.append(_entry(source, "after_host", found.end("host"), found.end("host"), key_span))
     entries.append(_entry(source, "tail", found.end(), found.end(), key_span))
     return Url(found["scheme"].lower(), tuple(entries))
+
+
+def url_of(source: Source, entry: Entry) -> Url | None:
+    """The URL that a setting is; one that is written in another way (base64) keeps the setting's place."""
+    place, value = entry.scalar.literal or entry.scalar.span, entry.scalar.value
+    if not isinstance(value, str) or "://" not in value or "://" in source.written(place):
+        return read_url(source, entry.key, place, entry.key_span)
+    inner = Source(value)
+    url = read_url(inner, entry.key, inner.span(0, len(value)), entry.key_span)
+    if url is None:
+        return None
+    parts = (replace(one, scalar=replace(one.scalar, span=entry.scalar.span, literal=None)) for one in url.entries)
+    return Url(url.scheme, tuple(parts))
 
 
 def with_port(changes: Changes, group: Group) -> dict[str, Wish]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-from postreeve.clientconfig.kind.address import URL_NOTATION, read_url, with_port
+from postreeve.clientconfig.kind.address import URL_NOTATION, url_of, with_port
 from postreeve.clientconfig.kind.env import is_env_file
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes
@@ -18,7 +18,7 @@ from postreeve.clientconfig.program.outline import ModeChanges, amend, outline
 from postreeve.clientconfig.program.program import Form, Program
 from postreeve.clientconfig.scan.env import scan_env
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Wanted
-from postreeve.clientconfig.text import Source
+from postreeve.clientconfig.text import Entry, Source
 
 _SCHEMES: Final = {
     "smtp": TlsMode.PLAIN, "smtp+tls": TlsMode.STARTTLS, "smtps": TlsMode.STARTTLS, "smtp+ssl": TlsMode.IMPLICIT,
@@ -35,9 +35,13 @@ def _is_mine(file: str, text: str) -> bool:
 
 
 def _scan(source: Source) -> Iterable[Group]:
-    for entry in scan_env(source):
+    return _of_variables(source, scan_env(source))
+
+
+def _of_variables(source: Source, entries: Iterable[Entry]) -> Iterable[Group]:
+    for entry in entries:
         if entry.key == "EMAIL_URL":
-            url = read_url(source, entry.key, entry.scalar.literal or entry.scalar.span, entry.key_span)
+            url = url_of(source, entry)
             if url is not None and url.scheme in _SCHEMES:
                 yield group_of(source, url.entries, entry.key)
 
@@ -68,7 +72,7 @@ EMAIL_URL: Final = Program(
     name="django-url",
     title="Django with django-environ (EMAIL_URL)",
     modes=frozenset({TlsMode.PLAIN, TlsMode.STARTTLS, TlsMode.IMPLICIT}),
-    forms=(Form(_is_mine, _scan, URL_NOTATION),),
+    forms=(Form(_is_mine, _scan, URL_NOTATION, _of_variables),),
     settle=_settle,
     change=_change,
     show=_show,

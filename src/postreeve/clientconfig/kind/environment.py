@@ -1,6 +1,6 @@
 """Dialects of the environment: which variables say what to which programs.
 
-Laravel 9 to 12 (`config/mail.php`: MAIL_ENCRYPTION, since 11 MAIL_SCHEME), django-environ (`EMAIL_URL`), Django's own
+Laravel (`config/mail.php`: MAIL_ENCRYPTION, since 11 MAIL_SCHEME), django-environ (`EMAIL_URL`), Django's own
 names, Flask-Mail and FastAPI-Mail, and the `SMTP_…` that everybody else invents.
 """
 
@@ -44,15 +44,17 @@ def _laravel(group: Group) -> SubmissionSettings | None:
     mailer = group.says("mailer")
     if "host" not in group.last or mailer not in ("", "smtp", "failover", "roundrobin"):
         return None
-    return outline(group, laravel_mode(group))
+    return outline(group, laravel_mode(group), contradictions=laravel_contradictions(group))
 
 
 def laravel_mode(group: Group) -> Value[TlsMode] | None:
-    """Laravel's rule: `encryption` ssl or scheme smtps is implicit, so is port 465 where neither says a thing."""
-    is_465 = port_of(group) == 465
-    if group.says("scheme") in ("smtps", "smtp") or ("scheme" in group.last and "encryption" not in group.last):
-        scheme = group.says("scheme")
-        if scheme == "smtps" or (not scheme and is_465):
+    """`encryption` as Laravel up to 8 (Swift Mailer) takes it; where there is a scheme, it is Laravel 11 or later.
+
+    `MailManager::createSmtpTransport`: from 9 on a scheme of smtps or port 465 is implicit TLS, anything else STARTTLS
+    where it is offered, whatever `encryption` says.
+    """
+    if "scheme" in group.last:
+        if _scheme(group) == "smtps" or port_of(group) == 465:
             return group.mode(TlsMode.IMPLICIT, "scheme")
         return group.mode(TlsMode.OPPORTUNISTIC, "scheme")
     match group.says("encryption"):
@@ -65,6 +67,20 @@ def laravel_mode(group: Group) -> Value[TlsMode] | None:
                 return None
             return group.mode(TlsMode.OPPORTUNISTIC, "encryption")
     return None
+
+
+def _scheme(group: Group) -> str:
+    scheme = group.says("scheme")
+    return "" if scheme in ("null", "none", "(null)", "empty", "(empty)") else scheme
+
+
+def laravel_contradictions(group: Group) -> tuple[str, ...]:
+    """A scheme is smtp, smtps or nothing; the mailer refuses any other."""
+    scheme = _scheme(group)
+    if scheme in ("", "smtp", "smtps"):
+        return ()
+    key = group.source.written(group.last["scheme"].key_span).strip("\"'")
+    return (f"{key} is {scheme!r}, which Laravel refuses: it is smtp, smtps or null",)
 
 
 LARAVEL_MODES: Final[ModeChanges] = {
@@ -80,7 +96,10 @@ _SCHEME_MODES: Final[ModeChanges] = {
 
 def laravel_change(group: Group, wanted: Wanted) -> Changes | None:
     """Changes of Laravel's settings; with a scheme there is no way to insist on STARTTLS."""
-    return amend(group, wanted, _SCHEME_MODES if "scheme" in group.last else LARAVEL_MODES)
+    changes = amend(group, wanted, _SCHEME_MODES if "scheme" in group.last else LARAVEL_MODES)
+    if changes is None or "scheme" in changes or not laravel_contradictions(group):
+        return changes
+    return {**changes, "scheme": "smtps" if port_of(group) == 465 or _scheme(group) == "ssl" else "smtp"}
 
 
 LARAVEL: Final = Dialect(

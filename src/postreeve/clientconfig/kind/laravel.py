@@ -1,15 +1,17 @@
 """Laravel: `config/mail.php`, in which most values are `env('MAIL_HOST', …)`.
 
-Laravel 9 to 12, `Illuminate/Mail/MailManager.php`: `encryption` ssl or scheme smtps is implicit TLS, tls is STARTTLS;
-with a scheme of smtp or none the mailer takes STARTTLS where it is offered, and port 465 is implicit.
+Laravel, `Illuminate/Mail/MailManager.php`: up to 8, `encryption` ssl is implicit TLS and tls STARTTLS; from 9 on scheme
+smtps or port 465 is implicit TLS, and anything else takes STARTTLS where it is offered. Up to 6 there is one mailer
+only, whose settings stand at the top beside `driver`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from postreeve.clientconfig.kind.environment import laravel_change, laravel_mode
+from postreeve.clientconfig.kind.environment import laravel_change, laravel_contradictions, laravel_mode
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, plain_text, quoted
 from postreeve.clientconfig.program.outline import named, outline
@@ -27,11 +29,14 @@ _NAMES: Final = {
     "stream.ssl.allow_self_signed": "stream.self_signed", "stream.ssl.verify_peer_name": "stream.verify_name",
 }  # fmt: skip
 _SPELLS: Final = {"user": "username"}
-_BASES: Final = ("mailers.smtp.", "mailers.mailgun_smtp.")
+_FLAT: Final = ("driver", "host", "port", "username", "password", "encryption")
+
+
+_MARK: Final = re.compile(r"[\"']mailers[\"']\s*=>|[\"']driver[\"']\s*=>\s*env\([\"']MAIL_DRIVER")
 
 
 def _is_mine(file: str, text: str) -> bool:
-    return file.endswith(".php") and "=>" in text and ("'mailers'" in text or '"mailers"' in text)
+    return file.endswith(".php") and "=>" in text and _MARK.search(text) is not None
 
 
 def _scan(source: Source) -> Iterable[Group]:
@@ -42,6 +47,8 @@ def _scan(source: Source) -> Iterable[Group]:
         parts = entry.key.split(".", 2)
         if len(parts) == 3 and parts[0] == "mailers":
             found.setdefault(parts[1], []).append(renamed(entry, parts[2]))
+        elif len(parts) == 1 and parts[0] in _FLAT:
+            found.setdefault("", []).append(entry)
     senders = [renamed(entry, "sender.from") for entry in entries if entry.key == "from.address"]
     groups = []
     for name, own in found.items():
@@ -54,9 +61,10 @@ def _scan(source: Source) -> Iterable[Group]:
 
 def _settle(group: Group) -> SubmissionSettings | None:
     mode = laravel_mode(group)
+    contradictions = laravel_contradictions(group)
     stream = group.is_yes("stream.verify")
     more: dict[str, Any] = {} if stream is None else {"verifies_certificate": group.decides(stream, "stream.verify")}
-    return outline(group, mode, sender=group.text("sender.from"), **more)
+    return outline(group, mode, sender=group.text("sender.from"), contradictions=contradictions, **more)
 
 
 def _change(group: Group, wanted: Wanted) -> Changes | None:

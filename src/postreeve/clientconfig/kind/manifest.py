@@ -1,35 +1,53 @@
-"""Docker Compose files and Kubernetes manifests: the environment of containers, ConfigMaps and Secrets.
+"""Docker Compose files and Kubernetes manifests: the environment of containers, ConfigMaps and Secrets, Helm's values.
 
-What the variables mean is the matter of the programs inside: `environment` has their dialects. The values of a
-Secret's `data` are base64; they are read, and corrected by nobody but their owner.
+What the variables mean is the matter of the programs inside: those that are read from environment files are asked
+first, then `environment` has everybody's dialects. The values of a Secret's `data` are base64; they are read, and
+corrected by nobody but their owner.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from postreeve.clientconfig.kind.address import url_literal
+from postreeve.clientconfig.kind.discourse import DISCOURSE
+from postreeve.clientconfig.kind.email_url import EMAIL_URL
 from postreeve.clientconfig.kind.environment import DIALECTS, FASTAPI, Dialect
+from postreeve.clientconfig.kind.ghost import GHOST
+from postreeve.clientconfig.kind.gitea import GITEA
+from postreeve.clientconfig.kind.grafana import GRAFANA
+from postreeve.clientconfig.kind.mastodon import MASTODON
+from postreeve.clientconfig.kind.nextcloud import NEXTCLOUD
+from postreeve.clientconfig.kind.symfony import SYMFONY
 from postreeve.clientconfig.program.form import yaml_literal
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, plain_text
 from postreeve.clientconfig.program.outline import named
 from postreeve.clientconfig.program.program import Form, Program
+from postreeve.clientconfig.program.slip import strays
+from postreeve.clientconfig.scan.container import environments, helm_blocks
 from postreeve.clientconfig.scan.markup import scan_yaml
-from postreeve.clientconfig.scan.tree import Mapping, Node, Sequence, mappings
-from postreeve.clientconfig.settings import Server, Span, SubmissionSettings, TlsMode, Wanted
-from postreeve.clientconfig.text import Entry, Scalar, Source, scalar_from
+from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Wanted
+from postreeve.clientconfig.text import Entry, Scalar, Source
 
-_BY_NAME: Final = {dialect.name: dialect for dialect in DIALECTS}
-_VARIABLE: Final = re.compile(r"SMTP_|MAIL_|EMAIL_")
+_DIALECTS: Final = {dialect.name: dialect for dialect in DIALECTS}
+_PROGRAMS: Final = {
+    program.name: (program, form)
+    for program in (GRAFANA, GITEA, DISCOURSE, GHOST, MASTODON, NEXTCLOUD, SYMFONY, EMAIL_URL)
+    for form in program.forms
+    if form.of_variables is not None
+}
+_VARIABLE: Final = re.compile(r"SMTP_|MAIL_|EMAIL_|MAILER_DSN|__mailer__|mail__options__")
 _COMPOSE: Final = re.compile(r"^services\s*:", re.MULTILINE)
 _KUBERNETES: Final = re.compile(r"^\s{0,8}(?:- )?kind\s*:", re.MULTILINE)
-_ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=")
+_VALUES: Final = re.compile(r"(?:.*[/\\])?values[\w.-]*\.ya?ml\Z")
 _MODES: Final = frozenset({TlsMode.PLAIN, TlsMode.OPPORTUNISTIC, TlsMode.STARTTLS, TlsMode.IMPLICIT})
+_IS_VARIABLE: Final = re.compile(r"[A-Z]_|__")
+_VERBATIM: Final = "="
+_URL_PART: Final = "%"
 
 
 def _is_yaml(file: str, text: str) -> bool:
@@ -44,82 +62,43 @@ def _is_kubernetes(file: str, text: str) -> bool:
     return _is_yaml(file, text) and _KUBERNETES.search(text) is not None and "apiVersion" in text
 
 
+def _is_values(file: str, text: str) -> bool:
+    return _VALUES.match(file) is not None and ("smtp" in text.lower() or "mail" in text)
+
+
 def _scan_compose(source: Source) -> Iterable[Group]:
     for root in scan_yaml(source):
-        for path, found in mappings(root):
-            pair = found.find("environment")
-            if pair is not None and (path.startswith(("services.", "x-")) or path == ""):
-                yield from _spoken(source, list(_environment(source, pair.value)))
+        for entries in environments(source, root, is_compose=True):
+            yield from _spoken(source, entries)
 
 
 def _scan_kubernetes(source: Source) -> Iterable[Group]:
     for root in scan_yaml(source):
-        for path, found in mappings(root):
-            for key in ("env", "data", "stringData"):
-                pair = found.find(key)
-                is_ours = pair is not None and (key == "env" or path == "" or path.endswith(tuple("0123456789")))
-                if pair is not None and is_ours:
-                    entries = list(_environment(source, pair.value))
-                    if key == "data" and _kind_of(found) == "Secret":
-                        entries = [_decoded(entry) for entry in entries]
-                    yield from _spoken(source, entries)
+        for entries in environments(source, root, is_compose=False):
+            yield from _spoken(source, entries)
 
 
-def _kind_of(found: Mapping) -> str:
-    pair = found.find("kind")
-    return str(pair.value.value) if pair is not None and isinstance(pair.value, Scalar) else ""
-
-
-def _environment(source: Source, node: Node) -> Iterator[Entry]:
-    """The variables of a mapping, of a list of `KEY=value`, or of a list of `name:` and `value:`."""
-    match node:
-        case Mapping():
-            for pair in node.pairs:
-                if isinstance(pair.value, Scalar):
-                    yield Entry(pair.key, pair.value, pair.key_span)
-        case Sequence():
-            for item in node.items:
-                entry = _listed(source, item)
-                if entry is not None:
-                    yield entry
-
-
-def _listed(source: Source, item: Node) -> Entry | None:
-    if isinstance(item, Mapping):
-        name, value = item.find("name"), item.find("value")
-        if name is None or not isinstance(name.value, Scalar) or not isinstance(name.value.value, str):
-            return None
-        key_span = _with_dash(source, Span(name.key_span.start, name.value.span.end, name.key_span.line))
-        if value is None or not isinstance(value.value, Scalar):
-            return Entry(name.value.value, Scalar(None, name.value.span, None, is_reference=True), key_span)
-        return Entry(name.value.value, value.value, key_span)
-    if not isinstance(item, Scalar):
-        return None
-    quote = len(item.quote)
-    start, end = item.span.start + quote, item.span.end - quote
-    found = _ASSIGNMENT.match(source.text, start, end)
-    if found is None:
-        return None
-    return Entry(found[1], scalar_from(source, found.end(), end), _with_dash(source, source.span(start, found.end(1))))
-
-
-def _with_dash(source: Source, span: Span) -> Span:
-    """The span from the dash of the list item on, from which a new item learns how it is written."""
-    dash = source.text.rfind("-", source.line_start(span.start), span.start)
-    return span if dash < 0 or source.text[dash + 1 : span.start].strip(" \"'") else replace(span, start=dash)
-
-
-def _decoded(entry: Entry) -> Entry:
-    value = entry.scalar.value
-    try:
-        text = base64.b64decode(str(value), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return entry
-    return replace(entry, scalar=Scalar(text.removesuffix("\n"), entry.scalar.span, None))
+def _scan_values(source: Source) -> Iterable[Group]:
+    for root in scan_yaml(source):
+        for entries in environments(source, root, is_compose=False):
+            yield from _spoken(source, entries)
+        for entries in helm_blocks(root):
+            generic = _DIALECTS["env"]
+            group = group_of(source, named(entries, generic.names), generic.name)
+            if group.has("host"):
+                yield group
 
 
 def _spoken(source: Source, entries: list[Entry]) -> Iterator[Group]:
-    """The group of the first dialect that names a host here."""
+    """The groups of the programs that know these variables, else that of the first dialect that names a host here."""
+    is_known = False
+    for name, (program, form) in _PROGRAMS.items():
+        for group in form.of_variables(source, entries) if form.of_variables is not None else ():
+            if program.settle(group) is not None:
+                is_known = True
+                yield _labelled(group, name, is_url=program in (SYMFONY, EMAIL_URL))
+    if is_known:
+        return
     keys = {entry.key.upper() for entry in entries}
     for dialect in DIALECTS:
         if dialect is FASTAPI and not keys & {"MAIL_STARTTLS", "MAIL_SSL_TLS"}:
@@ -130,34 +109,56 @@ def _spoken(source: Source, entries: list[Entry]) -> Iterator[Group]:
             return
 
 
-def _dialect(group: Group) -> Dialect:
-    return _BY_NAME[group.label]
+def _labelled(group: Group, name: str, *, is_url: bool) -> Group:
+    """The group with the program's name in front of its label; parts of a URL are marked, being written otherwise."""
+    marked = {entry: _as_part(entry) for entry in group.entries} if is_url else {}
+    entries = tuple(marked.get(entry, entry) for entry in group.entries)
+    last = {key: marked.get(entry, entry) for key, entry in group.last.items()}
+    return Group(group.source, entries, last, f"{name}\n{group.label}")
+
+
+def _as_part(entry: Entry) -> Entry:
+    return replace(entry, scalar=replace(entry.scalar, quote=_URL_PART))
+
+
+def _owner(group: Group) -> tuple[Program, Form, Group] | Dialect:
+    name, mark, label = group.label.partition("\n")
+    if not mark:
+        return _DIALECTS[name]
+    return *_PROGRAMS[name], replace(group, label=label)
 
 
 def _settle(group: Group) -> SubmissionSettings | None:
-    return _dialect(group).settle(group)
+    match _owner(group):
+        case Dialect() as dialect:
+            return dialect.settle(group)
+        case (program, form, inner):
+            settings = program.settle(inner)
+            if settings is None or not program.known:
+                return settings
+            return replace(settings, unknown=settings.unknown + strays(inner, program.known, form.notation.spell))
 
 
 def _change(group: Group, wanted: Wanted) -> Changes | None:
-    changes = _dialect(group).change(group, wanted)
-    if changes is None:
-        return None
-    # A variable that is new is written by its own name: `beside` does not know whose dialect this is.
-    spells = _dialect(group).spells
-    return changes if all(name in group.last or name in spells for name in changes) else None
-
-
-_SPELLS: Final = {
-    (dialect.prefixes[0], name): spelt for dialect in reversed(DIALECTS) for name, spelt in dialect.spells.items()
-}
+    """The owner's changes; a variable that is new goes by the whole name that it has in an environment."""
+    match _owner(group):
+        case Dialect() as dialect:
+            changes = dialect.change(group, wanted)
+            if changes is None or not all(name in group.last or name in dialect.spells for name in changes):
+                return None
+            return {
+                name if name in group.last else _VERBATIM + dialect.spells[name]: wish for name, wish in changes.items()
+            }
+        case (program, form, inner):
+            changes = program.change(inner, wanted)
+            if changes is None:
+                return None
+            spell = form.notation.spell
+            return {name if name in group.last else _VERBATIM + spell(name): wish for name, wish in changes.items()}
 
 
 def _beside(name: str, neighbour: str) -> str:
-    bare = neighbour.removeprefix("-").strip(" \"'").removeprefix("name:").strip(" \"'")
-    prefix = next((each for each in ("mail_", "email_", "smtp_") if bare.lower().startswith(each)), "smtp_")
-    key = _SPELLS.get((prefix, name), prefix.upper() + name.upper())
-    if prefix == "mail_" and name in ("tls", "ssl"):
-        key = {"tls": "MAIL_USE_TLS", "ssl": "MAIL_USE_SSL"}[name]
+    key = name.removeprefix(_VERBATIM)
     if not neighbour.startswith("-"):
         return key
     return f"- name: {key}" if "name:" in neighbour else f"- {key}"
@@ -173,10 +174,16 @@ def _line(key: str, literal: str) -> str:
 
 def _literal(wish: Wish, scalar: Scalar | None) -> str:
     """Every value of an environment is text: what is new is quoted."""
+    if scalar is not None and scalar.quote == _URL_PART:
+        return url_literal(wish, scalar)
     return f'"{plain_text(wish)}"' if scalar is None else yaml_literal(wish, scalar)
 
 
 _NOTATION: Final = Notation(line=_line, literal=_literal, beside=_beside)
+_VALUES_NOTATION: Final = replace(
+    _NOTATION, beside=lambda name, neighbour: _beside(name, neighbour) if _IS_VARIABLE.search(neighbour) else ""
+)
+"""A chart's own keys are nobody's: only variables are added."""
 
 
 def _show_compose(server: Server) -> str:
@@ -215,9 +222,9 @@ COMPOSE: Final = Program(
 )
 KUBERNETES: Final = Program(
     name="kubernetes",
-    title="Kubernetes manifests",
+    title="Kubernetes manifests and Helm values",
     modes=_MODES,
-    forms=(Form(_is_kubernetes, _scan_kubernetes, _NOTATION),),
+    forms=(Form(_is_kubernetes, _scan_kubernetes, _NOTATION), Form(_is_values, _scan_values, _VALUES_NOTATION)),
     settle=_settle,
     change=_change,
     show=_show_kubernetes,

@@ -7,13 +7,16 @@ SMTP_ENABLE_STARTTLS_AUTO. The mail library refuses TLS from the first octet tog
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from postreeve.clientconfig.program.form import env_form
-from postreeve.clientconfig.program.group import Group
+from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import ABSENT, Changes
 from postreeve.clientconfig.program.program import Program, basename, fulfil, settings_of
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
+from postreeve.clientconfig.text import Entry, Source
 
 _NAMES: Final = frozenset({
     "SMTP_SERVER", "SMTP_PORT", "SMTP_LOGIN", "SMTP_PASSWORD", "SMTP_FROM_ADDRESS", "SMTP_TLS", "SMTP_SSL",
@@ -31,6 +34,19 @@ def _is_env(file: str, text: str) -> bool:
         return True
     # Other programs have an .env.production too, and call the user SMTP_USER or SMTP_USERNAME.
     return ".env.production" in file and "SMTP_USER" not in text
+
+
+def _name_of(variable: str) -> str:
+    return variable if variable.startswith("SMTP_") else ""
+
+
+_ENV: Final = env_form("SMTP_SERVER", _name_of, str, _is_env)
+
+
+def _of_variables(source: Source, entries: Iterable[Entry]) -> Iterable[Group]:
+    given = tuple(entries)
+    if {"LOCAL_DOMAIN", "SMTP_LOGIN"} & {entry.key for entry in given}:
+        yield group_of(source, (entry for entry in given if _name_of(entry.key)))
 
 
 def _settle(group: Group) -> SubmissionSettings | None:
@@ -120,7 +136,7 @@ MASTODON: Final = Program(
     name="mastodon",
     title="Mastodon",
     modes=frozenset({TlsMode.PLAIN, TlsMode.OPPORTUNISTIC, TlsMode.STARTTLS, TlsMode.IMPLICIT}),
-    forms=(env_form("SMTP_SERVER", lambda key: key if key.startswith("SMTP_") else "", str, _is_env),),
+    forms=(replace(_ENV, of_variables=_of_variables),),
     settle=_settle,
     change=_change,
     show=_show,

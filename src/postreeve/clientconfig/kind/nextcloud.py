@@ -1,4 +1,4 @@
-"""Nextcloud: `mail_…` in config.php.
+"""Nextcloud: `mail_…` in config.php, and the variables from which its container image makes them.
 
 Nextcloud 30, `lib/private/Mail/Mailer.php` over Symfony Mailer: only `mail_smtpsecure` 'ssl' or port 465 begins TLS at
 once; anything else takes STARTTLS when it is offered, and nothing can insist on it. The user name counts only with
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from postreeve.clientconfig.kind.env import is_env_file
+from postreeve.clientconfig.program.form import env_literal
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, plain_text, quoted
 from postreeve.clientconfig.program.program import Form, Program, fulfil, settings_of
 from postreeve.clientconfig.scan.code import scan_code
+from postreeve.clientconfig.scan.env import scan_env
 from postreeve.clientconfig.scan.token import Language
 from postreeve.clientconfig.scan.tree import flatten
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
@@ -41,6 +44,35 @@ def _scan(source: Source) -> Iterable[Group]:
     return (group_of(source, found),) if found else ()
 
 
+_VARIABLES: Final = {
+    "SMTP_HOST": "mail_smtphost", "SMTP_PORT": "mail_smtpport", "SMTP_SECURE": "mail_smtpsecure",
+    "SMTP_NAME": "mail_smtpname", "SMTP_PASSWORD": "mail_smtppassword", "SMTP_PASSWORD_FILE": "mail_smtppassword",
+    "SMTP_AUTHTYPE": "mail_smtpauthtype", "MAIL_FROM_ADDRESS": "mail_from_address", "MAIL_DOMAIN": "mail_domain",
+}  # fmt: skip
+_SPELLS: Final = {name: variable for variable, name in reversed(_VARIABLES.items())}
+_CONTAINER: Final = "container"
+
+
+def _is_env(file: str, text: str) -> bool:
+    return is_env_file(file) and all(f"{key}=" in text for key in ("SMTP_HOST", "MAIL_DOMAIN", "MAIL_FROM_ADDRESS"))
+
+
+def _of_variables(source: Source, entries: Iterable[Entry]) -> Iterable[Group]:
+    """The image logs in where there are a user and a password, and takes port 465 where SMTP_SECURE is set."""
+    found = [renamed(entry, _VARIABLES[entry.key]) for entry in entries if entry.key in _VARIABLES]
+    by_name = {entry.key: entry for entry in found}
+    if not {"mail_smtphost", "mail_domain", "mail_from_address"} <= by_name.keys():
+        return
+    if (login := by_name.get("mail_smtpname")) is not None and "mail_smtppassword" in by_name:
+        found.append(Entry("mail_smtpauth", Scalar(True, login.scalar.span, None), login.key_span))
+    yield group_of(source, found, _CONTAINER)
+
+
+def _port(group: Group) -> Value[int] | None:
+    is_secured = group.label == _CONTAINER and group.has("mail_smtpsecure")
+    return group.number("mail_smtpport", 465 if is_secured else 25)
+
+
 def _settle(group: Group) -> SubmissionSettings | None:
     if not group.has("mail_smtphost") or group.says("mail_smtpmode") not in ("", "smtp"):
         return None
@@ -56,7 +88,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
     return settings_of(
         group,
         host=group.text("mail_smtphost"),
-        port=group.number("mail_smtpport", 25),
+        port=_port(group),
         mode=_mode(group),
         username=group.text("mail_smtpname") if is_authenticating else None,
         password=group.text("mail_smtppassword"),
@@ -70,7 +102,8 @@ def _settle(group: Group) -> SubmissionSettings | None:
 def _mode(group: Group) -> Value[TlsMode]:
     if group.says("mail_smtpsecure") == "ssl":
         return group.mode(TlsMode.IMPLICIT, "mail_smtpsecure")
-    if group.written("mail_smtpport") == "465":
+    port = _port(group)
+    if port is not None and port.value == 465:
         return group.mode(TlsMode.IMPLICIT, "mail_smtpport")
     return group.mode(TlsMode.OPPORTUNISTIC, "mail_smtpsecure")
 
@@ -148,6 +181,9 @@ _NOTATION: Final = Notation(
     is_before=True,
     removes=False,
 )
+_ENV_NOTATION: Final = Notation(
+    line=lambda key, literal: f"{key}={literal}", literal=env_literal, spell=lambda name: _SPELLS.get(name, name)
+)
 _KNOWN: Final = frozenset({
     "mail_smtpmode", "mail_sendmailmode", "mail_smtphost", "mail_smtpport", "mail_smtpsecure",
     "mail_smtpauth", "mail_smtpauthtype", "mail_smtpname", "mail_smtppassword", "mail_smtptimeout",
@@ -158,7 +194,10 @@ NEXTCLOUD: Final = Program(
     name="nextcloud",
     title="Nextcloud",
     modes=frozenset({TlsMode.OPPORTUNISTIC, TlsMode.IMPLICIT}),
-    forms=(Form(_is_php, _scan, _NOTATION),),
+    forms=(
+        Form(_is_php, _scan, _NOTATION),
+        Form(_is_env, lambda source: _of_variables(source, scan_env(source)), _ENV_NOTATION, _of_variables),
+    ),
     settle=_settle,
     change=_change,
     show=_show,

@@ -2,7 +2,8 @@
 
 nodemailer 6 and 7, `lib/smtp-connection/index.js`: `secure` is implicit TLS and follows from port 465 when it is not
 set; `requireTLS` insists on STARTTLS, `ignoreTLS` never uses it, neither takes what is offered. The port is 587, or
-465 with `secure`. `service` names a known provider and overrides host, port and `secure`. Times are milliseconds.
+465 with `secure`. `service` names a known provider and overrides host, port and `secure`
+(`lib/smtp-transport/index.js`); a name that it does not know leaves what is set, or localhost. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from postreeve.clientconfig.kind.address import URL_NOTATION, read_url, with_port
+from postreeve.clientconfig.kind.nodemailer_services import service_of
 from postreeve.clientconfig.program.form import json_literal
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, plain_text, quoted
@@ -40,7 +42,7 @@ _SPELLS: Final = {"require": "requireTLS", "ignore": "ignoreTLS", "timeout": "co
 _WORD: Final = re.compile(r"createTransport|smtpTransport|nodemailer|MailerModule", re.IGNORECASE)
 
 
-_URL: Final = re.compile(r"createTransport\(\s*[\"'`]smtps?://")
+_URL: Final = re.compile(r"createTransport\(\s*(?:\{\s*url:\s*)?[\"'`]smtps?://")
 
 
 def _is_code(file: str, text: str) -> bool:
@@ -107,9 +109,11 @@ def _senders(code: Code) -> list[Entry]:
 
 def _from_url(source: Source, call: Call, senders: list[Entry]) -> list[Group]:
     first = call.arguments[0]
-    if not isinstance(first, Scalar) or first.literal is None:
+    if isinstance(first, Mapping) and (given := first.find("url")) is not None:
+        first = given.value
+    if not isinstance(first, Scalar) or source.text[first.span.start] not in "\"'`":
         return []
-    url = read_url(source, "url", first.literal, call.name_span)
+    url = read_url(source, "url", first.span, call.name_span)
     if url is None or url.scheme not in ("smtp", "smtps"):
         return []
     return [group_of(source, [*url.entries, *senders], "url")]
@@ -130,11 +134,9 @@ def _settle(group: Group) -> SubmissionSettings | None:
         mode = TlsMode.IMPLICIT if group.written("scheme") == "smtps" else TlsMode.OPPORTUNISTIC
         port = 465 if mode is TlsMode.IMPLICIT else 587
         return outline(group, group.mode(mode, "scheme"), default_port=port, sender=sender)
-    if group.has("service"):
+    if not group.has("host", "service"):
         return None
-    if not group.has("host"):
-        return None
-    contradictions = []
+    contradictions = _of_service(group)
     if group.is_yes("require") and group.is_yes("ignore"):
         contradictions.append("requireTLS and ignoreTLS are both true")
     wrong = [
@@ -155,7 +157,49 @@ def _settle(group: Group) -> SubmissionSettings | None:
         verifies_certificate=None if verify is None else group.decides(verify, "tls.verify"),
         contradictions=tuple(contradictions),
     )
+    settings = _served(group, settings)
     return replace(settings, unknown=(*settings.unknown, *wrong)) if wrong else settings
+
+
+def _of_service(group: Group) -> list[str]:
+    """What `service` makes of the settings beside it."""
+    name = group.written("service")
+    if not name:
+        return []
+    service = service_of(name)
+    if service is None:
+        place = "the host that is set" if group.has("host") else "localhost, port 587"
+        return [f"service {name!r} is none that nodemailer knows, so it connects to {place}"]
+    ignored = [
+        f"{key} {said}"
+        for key, said, meant in (
+            ("host", group.says("host"), service.host),
+            ("port", group.written("port"), str(service.port)),
+            ("secure", group.says("secure"), str(service.mode is TlsMode.IMPLICIT).lower()),
+        )
+        if said and said != meant
+    ]
+    if not ignored:
+        return []
+    is_are = "are" if len(ignored) > 1 else "is"
+    where = f"{service.host}, port {service.port}"
+    return [f"service {name!r} decides: nodemailer connects to {where}, and {', '.join(ignored)} {is_are} ignored"]
+
+
+def _served(group: Group, settings: SubmissionSettings) -> SubmissionSettings:
+    """The settings with the place that `service` names in place of those beside it."""
+    if not group.has("service"):
+        return settings
+    service = service_of(group.written("service"))
+    if service is not None:
+        mode = group.decides(service.mode, "service")
+        if service.mode is TlsMode.OPPORTUNISTIC and group.is_yes("require"):
+            mode = group.mode(TlsMode.STARTTLS, "require")
+        host, port = group.decides(service.host, "service"), group.decides(service.port, "service")
+        return replace(settings, host=host, port=port, mode=mode)
+    if group.has("host") and not group.last["service"].scalar.is_reference:
+        return settings
+    return replace(settings, host=replace(group.decides("", "service"), value=None, is_reference=True), mode=None)
 
 
 def _mode(group: Group) -> Value[TlsMode] | None:
@@ -185,7 +229,13 @@ def _change(group: Group, wanted: Wanted) -> Changes | None:
     if wanted.sender is not None or (group.label == "url" and wanted.timeout_seconds is not None):
         return None
     plain = Wanted(wanted.host, wanted.port, wanted.mode, wanted.username, None, None, wanted.timeout_seconds)
+    if service_of(group.written("service")) is not None:
+        if wanted.host is not None or wanted.port is not None or wanted.mode not in (None, TlsMode.STARTTLS):
+            return None
+        plain = replace(plain, mode=None)
     changes = amend(group, plain, _URL_MODES if group.label == "url" else _MODES, unit=0.001)
+    if changes is not None and wanted.mode is TlsMode.STARTTLS and plain.mode is None:
+        changes = {**changes, "require": True}
     if changes is not None and group.label == "url":
         return with_port(changes, group)
     if changes is not None and "user" in changes:

@@ -95,6 +95,7 @@ def _settle_django(group: Group) -> SubmissionSettings | None:
     if not group.has("host") or (group.has("backend") and not group.says("backend").endswith("smtp.emailbackend")):
         return None
     mode, contradictions = two_flags(group, "tls", "ssl")
+    contradictions += _true_words(group)
     sender = group.text("from") or group.text("server")
     return outline(group, mode, default_port=25, sender=sender, contradictions=contradictions)
 
@@ -123,6 +124,21 @@ DJANGO_SETTINGS: Final = Program(
     change=flag_change,
     show=_show_django,
 )
+
+
+_UNCAST: Final = re.compile(r"[\"']|(?:os\.)?(?:environ\.get|getenv)\(")
+
+
+def _true_words(group: Group) -> tuple[str, ...]:
+    """Flags that are text: Python takes every word for true, "False" as well."""
+    return tuple(
+        f"{group.value(entry, None).key} is the text {entry.scalar.value!r}, which Python takes for true"
+        for name in ("tls", "ssl")
+        if (entry := group.last.get(name)) is not None
+        and group.is_yes(name) is False
+        and isinstance(entry.scalar.value, str)
+        and _UNCAST.match(group.source.written(entry.scalar.span))
+    )
 
 
 # Flask-Mail

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote as percent
 
-from postreeve.clientconfig.kind.address import URL_NOTATION, read_url, with_port
+from postreeve.clientconfig.kind.address import URL_NOTATION, url_of, with_port
 from postreeve.clientconfig.kind.env import is_env_file
 from postreeve.clientconfig.program.group import Group, group_of
 from postreeve.clientconfig.program.notation import Changes, Wish
@@ -38,8 +38,12 @@ def _is_yaml(file: str, text: str) -> bool:
     return file.endswith((".yaml", ".yml")) and "mailer:" in text and "smtp" in text and "://" in text
 
 
+def _of_variables(source: Source, entries: Iterable[Entry]) -> Iterable[Group]:
+    return _groups(source, (entry for entry in entries if entry.key in _KEYS))
+
+
 def _scan_env(source: Source) -> Iterable[Group]:
-    return _groups(source, (entry for entry in scan_env(source) if entry.key in _KEYS))
+    return _of_variables(source, scan_env(source))
 
 
 def _scan_yaml(source: Source) -> Iterable[Group]:
@@ -50,7 +54,7 @@ def _scan_yaml(source: Source) -> Iterable[Group]:
 def _groups(source: Source, entries: Iterable[Entry]) -> list[Group]:
     groups = []
     for entry in entries:
-        url = read_url(source, entry.key, entry.scalar.literal or entry.scalar.span, entry.key_span)
+        url = url_of(source, entry)
         if url is not None and url.scheme in _OURS and url.entries:
             groups.append(group_of(source, url.entries, entry.key))
     return groups
@@ -124,7 +128,7 @@ SYMFONY: Final = Program(
     name="symfony",
     title="Symfony Mailer (MAILER_DSN)",
     modes=frozenset({TlsMode.PLAIN, TlsMode.OPPORTUNISTIC, TlsMode.STARTTLS, TlsMode.IMPLICIT}),
-    forms=(Form(_is_env, _scan_env, URL_NOTATION), Form(_is_yaml, _scan_yaml, URL_NOTATION)),
+    forms=(Form(_is_env, _scan_env, URL_NOTATION, _of_variables), Form(_is_yaml, _scan_yaml, URL_NOTATION)),
     settle=_settle,
     change=_change,
     show=_show_dsn,

@@ -62,13 +62,15 @@ def env_form(
     def looks_like_one(file: str, text: str) -> bool:
         return marker in text and not basename(file).endswith(_NO_ENVIRONMENT)
 
-    def scan(source: Source) -> Iterable[Group]:
-        named = ((name_of(entry.key), entry) for entry in scan_env(source))
+    def of_variables(source: Source, entries: Iterable[Entry]) -> Iterable[Group]:
+        named = ((name_of(entry.key), entry) for entry in entries)
         found = group_of(source, (renamed(entry, name) for name, entry in named if name))
         return (found,) if found.entries else ()
 
     notation = Notation(line=lambda key, literal: f"{key}={literal}", literal=env_literal, spell=spell)
-    return Form(is_mine or looks_like_one, scan, notation)
+    return Form(
+        is_mine or looks_like_one, lambda source: of_variables(source, scan_env(source)), notation, of_variables
+    )
 
 
 def env_literal(wish: Wish, scalar: Scalar | None) -> str:

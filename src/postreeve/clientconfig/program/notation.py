@@ -41,7 +41,7 @@ class Notation:
     joint: str = ""
     removes: bool = True
     beside: Callable[[str, str], str] | None = None
-    """Instead of `spell`, where the key follows from that of the setting before: (name, that key) → key."""
+    """Instead of `spell`, where the key follows from that of the setting before: (name, that key) → key, "" where there is none."""
     indent: str = ""
     """What a new setting is indented by where the one before is not."""
 
@@ -103,6 +103,8 @@ def _insertion(group: Group, name: str, wish: Wish, notation: Notation, gone: Co
         return None
     source = group.source
     key = notation.beside(name, source.written(near.key_span)) if notation.beside else notation.spell(name)
+    if not key:
+        return None
     new = notation.line(key, notation.literal(wish, None))
     indent = source.indent(near.key_span.start) or notation.indent
     if notation.joint:

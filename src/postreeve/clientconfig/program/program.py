@@ -6,14 +6,14 @@ written in: `grafana.ini` and `GF_SMTP_HOST=` are two forms of one program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from postreeve.clientconfig.program.group import Group
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, rewrite
 from postreeve.clientconfig.program.slip import strays
 from postreeve.clientconfig.settings import Edit, Server, SubmissionSettings, TlsMode, Wanted
-from postreeve.clientconfig.text import Source
+from postreeve.clientconfig.text import Entry, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Form:
     is_mine: Callable[[str, str], bool]
     scan: Callable[[Source], Iterable[Group]]
     notation: Notation
+    of_variables: Callable[[Source, Sequence[Entry]], Iterable[Group]] | None = None
+    """For variables of the environment: the groups among some that stand elsewhere, in a container's manifest say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,2 @@
+const nodemailer = require('nodemailer');
+module.exports = nodemailer.createTransport(process.env.SMTP_URL);
