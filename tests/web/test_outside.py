@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from postreeve.checks.machine import Outside
 from postreeve.web.outside import OutsideSettings, Rate, make_app
 
-QUESTION = {"ports": [25, 465], "hello": "mail.example.org"}
+QUESTION = {"ports": [25, 465], "implicit": [465], "hello": "mail.example.org"}
 TOKEN = {"Authorization": "Bearer example-token"}
 
 
@@ -21,10 +21,12 @@ class Looker:
     """Remembers whom it was sent to."""
 
     def __init__(self) -> None:
-        self.looked: list[tuple[str, tuple[int, ...], str]] = []
+        self.looked: list[tuple[str, tuple[int, ...], tuple[int, ...], str]] = []
 
-    async def __call__(self, address: str, ports: Sequence[int], hello: str) -> Sequence[Outside]:
-        self.looked.append((address, tuple(ports), hello))
+    async def __call__(
+        self, address: str, ports: Sequence[int], implicit: Sequence[int], hello: str
+    ) -> Sequence[Outside]:
+        self.looked.append((address, tuple(ports), tuple(implicit), hello))
         return [Outside(port, address, "open", "smtp", "TLSv1.3") for port in ports]
 
 
@@ -52,7 +54,7 @@ def test_outside_looks_at_whoever_asks() -> None:
     looker = Looker()
     answer = client(looker).post("/v1/ports", json=QUESTION, headers=TOKEN)
     assert answer.status_code == 200
-    assert looker.looked == [("192.0.2.25", (25, 465), "mail.example.org")]
+    assert looker.looked == [("192.0.2.25", (25, 465), (465,), "mail.example.org")]
     document = answer.json()
     assert (document["address"], document["at"]) == ("192.0.2.25", 1.8e9)
     assert [one["outcome"] for one in document["ports"]] == ["open", "open"]
@@ -98,9 +100,25 @@ def test_outside_wants_the_token(headers: dict[str, str]) -> None:
         b'{"ports": [1,2,3,4,5,6,7,8,9,10,11], "hello": "x.example"}',
         b'{"ports": [25], "hello": "not a name"}',
         b'{"ports": [25]}',
+        b'{"ports": [25], "implicit": 465, "hello": "x.example"}',
+        b'{"ports": [25], "implicit": ["465"], "hello": "x.example"}',
         b" " * 5_000,
     ],
-    ids=["empty", "half", "list", "deep", "none", "zero", "bool", "many", "name", "nameless", "long"],
+    ids=[
+        "empty",
+        "half",
+        "list",
+        "deep",
+        "none",
+        "zero",
+        "bool",
+        "many",
+        "name",
+        "nameless",
+        "implicit",
+        "implicit-text",
+        "long",
+    ],
 )
 def test_outside_says_what_is_wrong_with_a_question(body: bytes) -> None:
     looker = Looker()

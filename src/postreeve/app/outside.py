@@ -27,8 +27,8 @@ def serve_outside(
     """Answer until interrupted. Raises OSError when the port or the certificate cannot be used."""
     import uvicorn
 
-    async def look(client: str, ports: Sequence[int], hello: str) -> Sequence[Outside]:
-        return await look_back(client, ports, hello, hostname)
+    async def look(client: str, ports: Sequence[int], implicit: Sequence[int], hello: str) -> Sequence[Outside]:
+        return await look_back(client, ports, implicit, hello, hostname)
 
     if certificate is not None:
         _check(certificate)
@@ -63,9 +63,18 @@ class View:
 
 
 async def ask_outside(
-    url: str, token: str, ports: Sequence[int], hello: str, resolver: Resolver, ca_file: Path | None = None
+    url: str,
+    token: str,
+    ports: Sequence[int],
+    implicit: Sequence[int],
+    hello: str,
+    resolver: Resolver,
+    ca_file: Path | None = None,
 ) -> View:
-    """Ask a probe-server about our ports, once by IPv4 and once by IPv6 where both sides have it."""
+    """Ask a probe-server about our ports, once by IPv4 and once by IPv6 where both sides have it.
+
+    `implicit` are those that begin with TLS; `hello` is the name that our certificates should bear.
+    """
     parts = split_url(url)
     if parts is None:
         return View((), f"{url!r} is no URL such as https://probe.example.com")
@@ -78,7 +87,7 @@ async def ask_outside(
             return View((), str(problem))
     if not addresses:
         return View((), f"{host} has no address")
-    question = json.dumps({"ports": sorted(set(ports)), "hello": hello}).encode()
+    question = json.dumps({"ports": sorted(set(ports)), "implicit": sorted(set(implicit)), "hello": hello}).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     target = parts._replace(path=parts.path.rstrip("/") + "/v1/ports")
     context = verified_context(ca_file) if parts.scheme == "https" else None

@@ -189,8 +189,9 @@ async def _ask_outside(
     servers = tuple((str(one.address), one.port) for one in config.dns.servers)
     resolver = NetResolver(ResolverSettings(servers))
     ports = sorted({one.port for one in machine.wanted if one.port})
+    implicit = sorted({one.port for one in machine.wanted if one.tls == "implicit"})
     try:
-        return await ask_outside(url, token, ports, config.hostname.ascii, resolver, ca_file)
+        return await ask_outside(url, token, ports, implicit, config.hostname.ascii, resolver, ca_file)
     finally:
         await resolver.close()
 

@@ -10,7 +10,6 @@ from postreeve.checks.conversation import Conversation, Opening
 from postreeve.checks.machine import Outside
 from postreeve.checks.path import DialOutcome
 from postreeve.checks.stage import Stage
-from postreeve.ports.service import Mode, convention
 from postreeve.probes.converse import converse
 from postreeve.probes.dial import dial
 from postreeve.probes.script import Patience, Script
@@ -19,18 +18,23 @@ _CONNECT_SECONDS: Final = 6.0
 _PATIENCE: Final = Patience(greeting=6.0, reply=6.0, handshake=6.0, whole=12.0)
 
 
-async def look_back(address: str, ports: Sequence[int], hello: str, our_name: str) -> tuple[Outside, ...]:
-    """What comes of one connection to each port, side by side. `hello` is the name that certificates should bear."""
-    return tuple(await asyncio.gather(*(_look(address, port, hello, our_name) for port in ports)))
+async def look_back(
+    address: str, ports: Sequence[int], implicit: Sequence[int], hello: str, our_name: str
+) -> tuple[Outside, ...]:
+    """What comes of one connection to each port, side by side.
+
+    Those in `implicit` begin with TLS. `hello` is the name that certificates should bear.
+    """
+    return tuple(await asyncio.gather(*(_look(address, port, port in implicit, hello, our_name) for port in ports)))
 
 
-async def _look(address: str, port: int, name: str, our_name: str) -> Outside:
+async def _look(address: str, port: int, is_implicit: bool, name: str, our_name: str) -> Outside:
     dialled = await dial(address, port, timeout_seconds=_CONNECT_SECONDS)
     outcome = dialled.dial.outcome
     if outcome is not DialOutcome.OPEN:
         return Outside(port, address, outcome.value, "", "")
     script = Script(
-        Opening.TLS if convention(port) is Mode.IMPLICIT else Opening.CLEAR,
+        Opening.TLS if is_implicit else Opening.CLEAR,
         hello_name=our_name,
         server_name=name,
         reference_name=name,
@@ -47,7 +51,7 @@ def _problem(talk: Conversation) -> str:
     banner = talk.reply(Stage.BANNER)
     if talk.tls is not None and not talk.tls.version:
         return f"no TLS came about: {talk.tls.alert or talk.tls.error or talk.tls.heard or talk.ending.value}"
-    if banner is None:
+    if banner is None or not banner.code:
         return f"no greeting came ({talk.ending.value})"
     if banner.code != 220:
         return f"the greeting was {banner.text}"

@@ -1,6 +1,7 @@
 """The service that looks back: a second postreeve tests the ports of whoever asks, and of nobody else.
 
-    POST /v1/ports   Authorization: Bearer TOKEN   {"ports": [25, 465, 587], "hello": "mail.example.org"}
+    POST /v1/ports   Authorization: Bearer TOKEN   {"ports": [25, 465, 587], "implicit": [465],
+                                                            "hello": "mail.example.org"}
     200 {"address": "192.0.2.25", "at": 1800000000.0, "ports": [{"port": 25, "outcome": "open", …}, …]}
 
 It connects to the address that the question came from and to no other, needs a token, and answers each address and
@@ -25,8 +26,8 @@ from starlette.routing import Route
 from postreeve.checks.machine import Outside
 from postreeve.mail.domain import parse_domain
 
-Look = Callable[[str, Sequence[int], str], Awaitable[Sequence[Outside]]]
-"""Look at these ports of an address, greeting with a name."""
+Look = Callable[[str, Sequence[int], Sequence[int], str], Awaitable[Sequence[Outside]]]
+"""Look at these ports of an address, with TLS from the first octet at some of them; the name is for certificates."""
 
 _MAX_PORTS: Final = 10
 _MAX_BODY_OCTETS: Final = 4_096
@@ -127,8 +128,8 @@ def _is_known(header: str, tokens: Sequence[str]) -> bool:
     return scheme.lower() == "bearer" and any(found)
 
 
-async def _read(request: Request) -> tuple[tuple[int, ...], str] | str:
-    """The ports and the name of a question, or what is wrong with it."""
+async def _read(request: Request) -> tuple[tuple[int, ...], tuple[int, ...], str] | str:
+    """The ports, those of implicit TLS and the name of a question, or what is wrong with it."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -140,14 +141,16 @@ async def _read(request: Request) -> tuple[tuple[int, ...], str] | str:
         return "the question is no JSON"
     if not isinstance(asked, dict):
         return 'the question must be like {"ports": [25, 465, 587], "hello": "mail.example.org"}'
-    ports, hello = asked.get("ports"), asked.get("hello")
+    ports, implicit, hello = asked.get("ports"), asked.get("implicit", []), asked.get("hello")
     if not isinstance(ports, list) or not 1 <= len(ports) <= _MAX_PORTS:
         return f"ports must be a list of 1 to {_MAX_PORTS} numbers"
-    if not all(isinstance(one, int) and not isinstance(one, bool) and 0 < one < 65_536 for one in ports):
+    if not isinstance(implicit, list) or len(implicit) > _MAX_PORTS:
+        return "implicit must be a list of those ports that begin with TLS"
+    if not all(isinstance(one, int) and not isinstance(one, bool) and 0 < one < 65_536 for one in (*ports, *implicit)):
         return "a port is a number from 1 to 65535"
     if not isinstance(hello, str) or parse_domain(hello) is None:
         return "hello must be the host name that your certificate should bear"
-    return tuple(dict.fromkeys(ports)), hello
+    return tuple(dict.fromkeys(ports)), tuple(implicit), hello
 
 
 def _problem(status: int, words: str, wait: float = 0.0) -> JSONResponse:
