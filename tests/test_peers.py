@@ -11,12 +11,14 @@ from tests import peers
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def listed(option: str) -> list[str]:
+    command = [ROOT / "scripts/peers.sh", option]
+    return sorted(subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split())
+
+
 def test_peers_script_installs_exactly_what_tests_name() -> None:
-    listed = subprocess.run(
-        [ROOT / "scripts/peers.sh", "--list"], capture_output=True, text=True, check=True, timeout=20
-    ).stdout.split()
-    named = {package for peer in peers.PEERS.values() for package in peer.apt}
-    assert sorted(listed) == sorted(named)
+    assert listed("--list") == sorted({package for peer in peers.PEERS.values() for package in peer.apt})
+    assert listed("--unpacked") == sorted({package for peer in peers.PEERS.values() for package in peer.unpacked})
 
 
 def test_npm_lock_holds_every_npm_peer_and_no_address() -> None:

@@ -1,11 +1,7 @@
 """Mail servers from packages that cannot be installed beside Postfix: unpacked into a directory and run from there.
 
-POSTREEVE_UNPACKED names that directory; what it takes on Debian:
-
-    apt-get download exim4-base exim4-daemon-light opensmtpd
-    for package in *.deb; do dpkg -x "$package" "$POSTREEVE_UNPACKED"; done
-
-Each runs in a mount namespace of its own with the accounts that it wants and an empty /run, /var/lib and /var/spool.
+`scripts/peers.sh` puts them into build/peers. Each runs in a mount namespace of its own with the accounts that it wants and an
+empty /run, /var/lib and /var/spool.
 """
 
 from __future__ import annotations
@@ -20,13 +16,18 @@ import pytest
 
 from tests.lab.postfix import answers, free_ports, open_up
 from tests.lab.waiting import until
+from tests.peers import UNPACKED
 
 _ACCOUNTS: Final = ("Debian-exim", "opensmtpd", "opensmtpq")
 _ENTER: Final = """
 set -e
 mount --bind {base}/passwd /etc/passwd
 mount --bind {base}/group /etc/group
-for place in /run /var/lib /var/spool; do mount -t tmpfs tmpfs $place; done
+mount --bind {base}/ld.so.cache /etc/ld.so.cache
+mount -t tmpfs tmpfs /run
+mkdir /run/unpacked
+mount --bind {unpacked} /run/unpacked
+for place in /var/lib /var/spool; do mount -t tmpfs tmpfs $place; done
 mkdir -p /var/lib/opensmtpd/empty
 exec "$@"
 """
@@ -79,23 +80,13 @@ match from any for domain "example.com" action "keep"
 """
 
 
-def unpacked() -> Path:
-    """The directory; the test skips, visibly, where there is none."""
-    given = os.environ.get("POSTREEVE_UNPACKED", "")
-    if not given or not Path(given).is_dir():
-        pytest.skip("Exim and OpenSMTPD are not here: unpack them and set POSTREEVE_UNPACKED (tests/lab/unpacked.py)")
-    if os.getuid() != 0:
-        pytest.skip("Exim and OpenSMTPD are started by root only")
-    return Path(given)
-
-
 class Unpacked:
     """Exim ("exim4") or OpenSMTPD ("smtpd") while the `with` lasts: port 25, Exim 587 and 465 too, all on free ones."""
 
     def __init__(self, program: str, base: Path, certificate: tuple[Path, Path], name: str, password: str) -> None:
-        self._program = unpacked() / "usr/sbin" / program
-        if not self._program.exists():
-            pytest.skip(f"{program} is not below POSTREEVE_UNPACKED")
+        if os.getuid() != 0:
+            pytest.skip("Exim and OpenSMTPD are started by root only")
+        self._program = Path("/run/unpacked/usr/sbin") / program
         self._base = base
         self._certificate = certificate
         self._name, self._password = name, password
@@ -105,6 +96,7 @@ class Unpacked:
     def __enter__(self) -> Self:
         self._base.mkdir(parents=True, exist_ok=True)
         self._write_accounts()
+        self._write_cache()
         config = self._base / "config"
         is_exim = self._program.name == "exim4"
         config.write_text(self._config(_EXIM if is_exim else _OPENSMTPD))
@@ -113,7 +105,7 @@ class Unpacked:
         daemon = (
             [program, "-C", str(config), "-bdf", "-oP", "/run/pid"] if is_exim else [program, "-d", "-f", str(config)]
         )
-        script = _ENTER.format(base=self._base)
+        script = _ENTER.format(base=self._base, unpacked=UNPACKED)
         command = ["unshare", "--mount", "sh", "-c", script, "sh", *daemon]
         with (self._base / "out").open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
@@ -147,6 +139,17 @@ class Unpacked:
             (self._base / folder).mkdir()
             os.chown(self._base / folder, 64_001, 64_001)
         open_up(self._base)
+
+    def _write_cache(self) -> None:
+        """Where libraries are: an environment would not do, the programs clean theirs."""
+        places = sorted({file.parent for file in UNPACKED.glob("**/lib/*/*.so*")})
+        config = self._base / "ld.so.conf"
+        inside = [str(Path("/run/unpacked") / place.relative_to(UNPACKED)) for place in places]
+        config.write_text("\n".join(["include /etc/ld.so.conf", *inside]) + "\n")
+        enter = f"mount -t tmpfs tmpfs /run && mkdir /run/unpacked && mount --bind {UNPACKED} /run/unpacked && "
+        command = [*("unshare", "--mount", "sh", "-c"), enter + 'exec "$@"', "sh"]
+        command += ["ldconfig", "-C", str(self._base / "ld.so.cache"), "-f", str(config)]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
 
     def _config(self, template: str) -> str:
         chain, key = (self._base / one.name for one in self._certificate)

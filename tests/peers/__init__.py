@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 MISSING = "missing peer"
+UNPACKED = Path(__file__).parents[2] / "build" / "peers"
+"""What cannot be installed beside Postfix is unpacked here."""
 NODE_MODULES = Path(__file__).parent / "node" / "node_modules"
 SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/lib/dovecot", "/usr/libexec/dovecot")
 
@@ -31,6 +33,8 @@ class Peer:
     probe: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
     npm: str = ""
+    unpacked: tuple[str, ...] = ()
+    """Packages that scripts/peers.sh does not install but unpacks into UNPACKED."""
     why: str = ""
     is_installable: bool = field(default=True)
 
@@ -42,6 +46,7 @@ PEERS: dict[str, Peer] = {
         files=("/usr/lib/dovecot/lmtp", "/usr/lib/dovecot/submission-login"),
         apt=("dovecot-core", "dovecot-lmtpd", "dovecot-submissiond"),
     ),
+    "exim": Peer(files=(str(UNPACKED / "usr/sbin/exim4"),), unpacked=("exim4-base", "exim4-daemon-light")),
     "fail2ban": Peer(("fail2ban-client", "fail2ban-regex"), files=("/etc/fail2ban/jail.conf",), apt=("fail2ban",)),
     "faketime": Peer(("faketime",), apt=("faketime",)),
     "firewalld": Peer(
@@ -64,8 +69,11 @@ PEERS: dict[str, Peer] = {
         ("node",), files=(str(NODE_MODULES / "nodemailer/package.json"),), apt=("npm",), npm="nodemailer"
     ),
     "openssl": Peer(("openssl",), apt=("openssl",)),
+    "opensmtpd": Peer(files=(str(UNPACKED / "usr/sbin/smtpd"),), unpacked=("opensmtpd",)),
+    "php": Peer(("php",), apt=("php-cli",)),
     "postfix": Peer(("postfix", "postconf", "postqueue"), files=("/usr/lib/postfix/sbin/smtpd",), apt=("postfix",)),
     "prlimit": Peer(("prlimit",), apt=("util-linux",)),
+    "ruby": Peer(("ruby",), apt=("ruby",)),
     "saslauthd": Peer(("saslauthd",), apt=("sasl2-bin", "libsasl2-modules")),
     "smtp-sink": Peer(("smtp-sink", "smtp-source"), apt=("postfix",)),
     "strace": Peer(("strace",), probe=("strace", "-qq", "-o", "/dev/null", "true"), apt=("strace",)),
@@ -94,6 +102,8 @@ def lacks(name: str) -> str:
         how = peer.why or f"apt-get install {' '.join(peer.apt)}"
         if peer.npm:
             how = "npm ci --prefix tests/peers/node"
+        if peer.unpacked:
+            how = "scripts/peers.sh unpacks it"
         return f"{', '.join(absent)} not found ({how})"
     if peer.probe and not _answers(peer.probe):
         return peer.why or f"`{' '.join(peer.probe)}` does not work here"

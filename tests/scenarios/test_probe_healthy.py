@@ -85,6 +85,7 @@ def exim(
     tmp_path_factory: pytest.TempPathFactory, peer: Callable[[str], Path], files: tuple[Path, Path], ca_file: Path
 ) -> Iterator[Healthy]:
     peer("namespaces")
+    peer("exim")
     with Unpacked("exim4", tmp_path_factory.mktemp("e") / "x", files, "ann", WORD) as one:
         yield Healthy(one.port, one.submission_port, one.submissions_port, Login("ann", WORD), ca_file)
 
@@ -94,6 +95,7 @@ def opensmtpd(
     tmp_path_factory: pytest.TempPathFactory, peer: Callable[[str], Path], files: tuple[Path, Path], ca_file: Path
 ) -> Iterator[Healthy]:
     peer("namespaces")
+    peer("opensmtpd")
     with Unpacked("smtpd", tmp_path_factory.mktemp("o") / "x", files, "ann", WORD) as one:
         yield Healthy(one.port, 0, 0, Login("ann", WORD), ca_file)
 
