@@ -34,7 +34,20 @@ class Complaint:
 
 def check(config: Config) -> list[Complaint]:
     """Everything that does not go together."""
-    checks = (_server, _tls, _listeners, _overlaps, _domains, _relay, _routes, _patterns, _limits, _queue, _delivery)
+    checks = (
+        _server,
+        _tls,
+        _listeners,
+        _overlaps,
+        _domains,
+        _relay,
+        _routes,
+        _patterns,
+        _limits,
+        _queue,
+        _delivery,
+        _firewall,
+    )
     return [complaint for one in checks for complaint in one(config)]
 
 
@@ -310,3 +323,28 @@ def _delivery(config: Config) -> Iterator[Complaint]:
             yield Complaint(("delivery", "timeouts", name), "is nothing", "no peer could keep it")
     if config.dns.timeout > config.dns.total:
         yield Complaint(("dns", "timeout"), "is longer than total")
+
+
+def _firewall(config: Config) -> Iterator[Complaint]:
+    firewall = config.firewall
+    taken = {listener.port: f"the listener {listener.label}" for listener in config.listener if listener.port}
+    taken.setdefault(firewall.ssh_port, "SSH (ssh_port)")
+    doors = [(("firewall", "extra", index, "port"), one.port) for index, one in enumerate(firewall.extra)]
+    doors += [
+        (("firewall", "container", index, "published"), one.published) for index, one in enumerate(firewall.container)
+    ]
+    for place, port in doors:
+        if port in taken:
+            yield Complaint(place, f"port {port} belongs to {taken[port]} already", "one table per port")
+        taken.setdefault(port, "another table of [firewall]")
+    for index, door in enumerate(firewall.extra):
+        if door.allow_from == ():
+            yield Complaint(("firewall", "extra", index, "allow_from"), "nobody is listed", 'list networks, or "world"')
+    for index, one in enumerate(firewall.container):
+        peers = one.allow_from
+        if peers is not None and not any(peer.version == one.address.version for peer in peers):
+            what = f"no network of IPv{one.address.version}, as the container's address is"
+            yield Complaint(("firewall", "container", index, "allow_from"), what, 'list networks, or "world"')
+    if firewall.submission_from == ():
+        hint = 'list networks, or "world"; or remove the submission listeners'
+        yield Complaint(("firewall", "submission_from"), "nobody could submit mail", hint)

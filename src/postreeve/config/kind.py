@@ -197,6 +197,15 @@ def _recipients(value: object) -> frozenset[str] | None:
     return frozenset(item.lower() for item in value)
 
 
+def _peers(value: object) -> tuple[Network, ...] | None:
+    """None for "world"."""
+    if value == "world":
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError('must be "world" or a list of networks such as ["192.0.2.0/24", "2001:db8::/32"]')
+    return tuple(_network(item) for item in value)
+
+
 def _yes(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false, without quotes")
@@ -220,6 +229,7 @@ FilePath = Annotated[PurePosixPath, PlainValidator(_needed_path)]
 OptionalPath = Annotated[PurePosixPath | None, PlainValidator(_path)]
 Workers = Annotated[int | None, PlainValidator(_workers)]
 Recipients = Annotated[frozenset[str] | None, PlainValidator(_recipients)]
+Peers = Annotated[tuple[Network, ...] | None, PlainValidator(_peers)]
 Switch = Annotated[bool, PlainValidator(_yes)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]

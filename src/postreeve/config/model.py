@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from postreeve.config.firewall_table import FirewallTable
 from postreeve.config.kind import (
     Address,
     Count,
@@ -300,6 +301,7 @@ class Config(BaseModel):
     log: LogTable = setting({}, "The log.")
     metrics: MetricsTable = setting({}, "The Prometheus endpoint.")
     doctor: DoctorTable = setting({}, "The self-check.")
+    firewall: FirewallTable = setting({}, "Who may connect, and what may leave.")
 
     def limits_of(self, listener: ListenerTable) -> LimitsTable:
         """[limits] with the listener's overrides."""

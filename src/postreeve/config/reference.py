@@ -37,6 +37,7 @@ _KINDS: Final = {
     "FilePath": "path",
     "OptionalPath": "path",
     "Workers": '"auto" or number',
+    "Peers": '"world" or networks',
     "Recipients": '"any" or list',
     "Switch": "true or false",
 }
