@@ -23,6 +23,7 @@ CONTAINERS = {
     Family.IPV4: (Container("172.17.0.2", 587, 2587), Container("172.17.0.3", 25, 25)),
     Family.IPV6: (Container("2001:db8:d0c::2", 587, 2587), Container("2001:db8:d0c::3", 25, 25)),
 }
+_RATED = (Protocol.TCP, Protocol.UDP)
 RATES = (Rate(30, 60), Rate(5, 1), Rate(100, 3_600), Rate(30, 300))
 
 
@@ -36,10 +37,9 @@ def _dress(chance: random.Random, flow: Flow) -> Flow:
     if flow.direction is not Direction.IN:
         return flow
     if flow.peer_set:
-        return replace(
-            flow, protocol=Protocol.ANY, ports=(), icmp_types=(), state=State.ANY, interface="", verdict=Verdict.DROP
-        )
-    if flow.state is State.NEW and chance.random() < 0.3:
+        every = replace(flow, protocol=Protocol.ANY, ports=(), icmp_types=(), interface="", rate=None)
+        return replace(every, state=State.ANY, verdict=Verdict.DROP)
+    if flow.state is State.NEW and flow.protocol in _RATED and chance.random() < 0.3:
         flow = replace(flow, rate=chance.choice(RATES))
     if flow.protocol is Protocol.TCP and flow.state is State.NEW and chance.random() < 0.4:
         container = chance.choice(CONTAINERS[flow.family])

@@ -105,7 +105,8 @@ def given() -> tuple[Flow, ...]:
 def fit(policy: Policy) -> Reduced:
     """The policy as ufw can hold it, and what of it is lost.
 
-    An accept that it cannot say in full becomes wider, a refusal that it cannot say in full is not in it.
+    An accept that it cannot say in full becomes wider, a refusal that it cannot say in full is not in it,
+    except that a refusal of every state becomes one of new connections.
     """
     check(policy)
     left: list[LeftOut] = []
@@ -140,11 +141,6 @@ def _fit(flow: Flow, left: list[LeftOut]) -> Flow | None:
         (flow.container, "a port published for a container", "use iptables or nftables: the engine goes past ufw"),
         (flow.protocol is Protocol.ICMP, "a rule about ICMP", _icmp_line(flow)),
         (flow.state is State.ESTABLISHED, "a refusal of connections under way", "end them with conntrack -D"),
-        (
-            flow.state is State.ANY and not is_accept,
-            "a refusal of packets of connections under way",
-            "refuse new connections, and end the others with conntrack -D",
-        ),
     ):
         if is_lost:
             left.append(LeftOut(flow, why, alternative))
@@ -157,6 +153,9 @@ def _fit(flow: Flow, left: list[LeftOut]) -> Flow | None:
             left.append(LeftOut(flow, why, alternative))
             if not is_accept:
                 return None
+    if flow.state is State.ANY and not is_accept:
+        alternative = "refuse new connections, and end the others with conntrack -D"
+        left.append(LeftOut(flow, "a refusal of packets of connections under way", alternative))
     return replace(flow, user="", rate=None, state=State.NEW)
 
 
