@@ -79,3 +79,8 @@ def pass_through(ruleset: Ruleset, packet: Packet) -> LayerDecision:
         else:
             passed = here
     return unsure or passed
+
+
+def of_policy(policy: Policy) -> Ruleset:
+    """A policy alone, as the one layer of every hook."""
+    return Ruleset(tuple(Layer(policy.name, hook, 0, policy) for hook in Hook))
