@@ -1,7 +1,7 @@
 """Mail servers from packages that cannot be installed beside Postfix: unpacked into a directory and run from there.
 
-`scripts/peers.sh` puts them into build/peers. Each runs in a mount namespace of its own with the accounts that it wants and an
-empty /run, /var/lib and /var/spool.
+`scripts/peers.sh` puts them into build/peers. Each runs in a mount namespace of its own with the accounts that it
+wants and an empty /run, /var/lib and /var/spool.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def fix_text(cause: str, known: Mapping[str, str]) -> str:
 
 def _blanks(case: Case) -> dict[str, str]:
     host, port, library = case.host, case.endpoint.port, case.asked.library
-    network = by_id(case.facts.vantage.platform)
+    network = by_id(case.facts.vantage.platform) if case.facts.vantage.platform else None
     domain = case.asked.target.rpartition(":")[2] if case.asked.target.count(":") == 1 else case.asked.target
     return {
         "host": host,

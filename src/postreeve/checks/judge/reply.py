@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
-from postreeve.checks.explain.reason import explain
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence
 
@@ -30,7 +30,8 @@ class _Rule:
     cause: str
     codes: str
     """A regular expression for the code, whole."""
-    words: re.Pattern[str] | None
+    words: str
+    """One for the text, without case; "" fits all. Compiled when first wanted: a healthy server refuses nothing."""
     stages: frozenset[Stage]
     confidence: Confidence
 
@@ -43,7 +44,12 @@ _MAIL, _RCPT, _DATA = Stage.MAIL, Stage.RCPT, Stage.DATA
 def _rule(
     cause: str, codes: str, words: str = "", stages: Iterable[Stage] = (), confidence: Confidence = _HIGH
 ) -> _Rule:
-    return _Rule(cause, codes, re.compile(words, re.IGNORECASE) if words else None, frozenset(stages), confidence)
+    return _Rule(cause, codes, words, frozenset(stages), confidence)
+
+
+@cache
+def _compiled(words: str) -> re.Pattern[str]:
+    return re.compile(words, re.IGNORECASE)
 
 
 _RULES: Final = (
@@ -272,7 +278,7 @@ def read_reply(code: int, text: str, stage: Stage) -> Reading | None:
     for rule in _RULES:
         if rule.stages and stage not in rule.stages:
             continue
-        if not re.fullmatch(rule.codes, str(code)) or (rule.words is not None and not rule.words.search(text)):
+        if not re.fullmatch(rule.codes, str(code)) or (rule.words and not _compiled(rule.words).search(text)):
             continue
         name = list_name(text) if rule.cause.startswith("dnsbl") else ""
         if rule.confidence is Confidence.LOW:
@@ -283,6 +289,8 @@ def read_reply(code: int, text: str, stage: Stage) -> Reading | None:
 
 def _by_texts(text: str) -> Reading | None:
     """What the patterns of error texts decide about words that no rule knows."""
+    from postreeve.checks.explain.reason import explain  # which few replies need
+
     explanation = explain(text)
     if not explanation.is_decided:
         return None
