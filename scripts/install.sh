@@ -34,7 +34,7 @@ for package in "$@"; do
             service=postfix ;;
         dovecot-core) service=dovecot ;;
         sasl2-bin) service=saslauthd ;;
-        unbound | ufw | firewalld | fail2ban) service=$package ;;
+        unbound | ufw | firewalld | fail2ban | crowdsec-firewall-bouncer) service=$package ;;
         *) continue ;;
     esac
     # Only a package that is new here: what was installed before keeps its place in the boot.

@@ -15,6 +15,7 @@ node=tests/peers/node
 
 # package, and the file or command that shows it is there: however it came, it need not come again
 peers='
+crowdsec-firewall-bouncer crowdsec-firewall-bouncer
 curl                 curl
 dbus-daemon          dbus-daemon
 dovecot-core         dovecot

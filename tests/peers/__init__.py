@@ -40,6 +40,7 @@ class Peer:
 
 
 PEERS: dict[str, Peer] = {
+    "crowdsec-bouncer": Peer(("crowdsec-firewall-bouncer",), apt=("crowdsec-firewall-bouncer",)),
     "curl": Peer(("curl",), apt=("curl",)),
     "dovecot": Peer(
         ("dovecot", "doveadm"),
