@@ -67,10 +67,17 @@ class _Saved:
     rules: Mapping[str, Mapping[str, list[Prepared]]]
     redirections: Redirections
 
-    def chains(self, table: str, place: Place) -> dict[str, tuple[Rule, ...]]:
-        return {
-            name: tuple(to_rule(rule, place) for rule in rules) for name, rules in self.rules.get(table, {}).items()
-        }
+    def reachable(self, table: str, base: str) -> dict[str, list[Prepared]]:
+        """The rules of the chain and of those that it leads to."""
+        rules = self.rules.get(table, {})
+        found: dict[str, list[Prepared]] = {}
+        waiting = [base]
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name in rules:
+                found[name] = rules[name]
+                waiting += {rule.target for rule in rules[name] if rule.target}
+        return found
 
 
 def read(ipv4: str, ipv6: str, ipset: str = "", accounts: Mapping[str, str] = _NO_ACCOUNTS) -> Ruleset:
@@ -171,7 +178,7 @@ def _policy(saved: list[_Saved], table: str, chain: str, hook: Hook, is_early: b
             continue
         place = Place(hook, is_early, one.redirections.bridges, one.redirections.behind)
         flows += _walk(one, table, chain, place, defaults[one.family])
-        limits += _excess(one, table, place)
+        limits += _excess(one, one.reachable(table, chain), place)
     values = set(defaults.values())
     default = values.pop() if len(values) == 1 else Verdict.ACCEPT
     for family, verdict in defaults.items():
@@ -213,7 +220,9 @@ def _default(saved: _Saved, table: str, chain: str) -> Verdict:
 
 def _walk(saved: _Saved, table: str, chain: str, place: Place, default: Verdict) -> list[Flow]:
     direction = Direction.OUT if place.hook is Hook.OUT else Direction.IN
-    walker = Walker(saved.chains(table, place), direction, default)
+    rules = saved.reachable(table, chain)
+    chains = {name: tuple(to_rule(rule, place) for rule in some) for name, some in rules.items()}
+    walker = Walker(chains, direction, default)
     walker.walk(chain, _boxes(saved, place))
     return walker.flows
 
@@ -266,9 +275,8 @@ def _weave(flows: list[Flow], published: list[Flow], before: dict[str, int]) -> 
             yield flow
 
 
-def _excess(saved: _Saved, table: str, place: Place) -> Iterator[Flow]:
+def _excess(saved: _Saved, chains: Mapping[str, list[Prepared]], place: Place) -> Iterator[Flow]:
     """What refuses beyond a limit, each rule for itself."""
-    chains = saved.rules.get(table, {})
     direction = Direction.OUT if place.hook is Hook.OUT else Direction.IN
     for rules in chains.values():
         for rule in rules:

@@ -43,10 +43,14 @@ def read_redirections(table: Table | None, family: Family) -> Redirections:
                 case "REDIRECT" | "TPROXY" | "NETMAP":
                     unread.append(rule.quote)
                 case "MASQUERADE" | "SNAT":
-                    source = next((one.values[0] for one in options if one.name == "-s" and not one.is_not), "")
-                    bridge = next((one.values[0] for one in options if one.name == "-o" and one.is_not), "")
+                    source = next(
+                        (one.values[0] for one in options if one.name == "-s" and one.values and not one.is_not), ""
+                    )
+                    bridge = next(
+                        (one.values[0] for one in options if one.name == "-o" and one.values and one.is_not), ""
+                    )
                     if source and bridge:
-                        networks.append((ipaddress.ip_network(source, strict=False), bridge))
+                        networks.append((_network(source, rule), bridge))
                 case _:
                     pass
     behind = {
@@ -56,6 +60,13 @@ def read_redirections(table: Table | None, family: Family) -> Redirections:
         if ipaddress.ip_address(one.address) in network
     }
     return Redirections(tuple(containers), frozenset(name for _, name in networks), behind, tuple(unread))
+
+
+def _network(text: str, rule: Rule) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as problem:
+        raise NotUnderstood(f"{rule.quote}: {problem}") from problem
 
 
 def _destinations(rule: Rule, family: Family) -> Iterator[Container]:
