@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("postreeve.cli.doctor", "doctor"),
     "explain": ("postreeve.cli.explain", "explain"),
     "explain-log": ("postreeve.cli.explain_log", "explain_log"),
+    "firewall": ("postreeve.cli.firewall", "app"),
     "probe-server": ("postreeve.cli.probe_server", "probe_server"),
     "lint": ("postreeve.cli.lint", "lint"),
     "snippet": ("postreeve.cli.snippet", "snippet"),

@@ -91,11 +91,12 @@ class _Rule:
 
 _Layers = tuple[tuple[_Rule, ...], ...]
 _Fate = tuple[Verdict | None, Flow | None]
+_Kept = set[tuple[bool, str, Corner]]
 
 
 def compare(before: Ruleset, after: Ruleset) -> tuple[Change, ...]:
     """Every difference, the same one of several interfaces, accounts or states once."""
-    kept: set[tuple[bool, str]] = set()
+    kept: _Kept = set()
     raw: list[Change] = []
     for corner in _corners((before, after)):
         raw += _compare_at(corner, before, after, kept)
@@ -119,7 +120,7 @@ def _corners(both: tuple[Ruleset, Ruleset]) -> Iterator[Corner]:
         yield Corner(hook, family, protocol, state, interface, user, peer_set, rate)
 
 
-def _compare_at(corner: Corner, before: Ruleset, after: Ruleset, kept: set[tuple[bool, str]]) -> Iterator[Change]:
+def _compare_at(corner: Corner, before: Ruleset, after: Ruleset, kept: _Kept) -> Iterator[Change]:
     old, new = _layers(before, corner), _layers(after, corner)
     rules = [rule for layers in (old, new) for layer in layers for rule in layer]
     every = ALL_TYPES if corner.protocol is Protocol.ICMP else ALL_PORTS
@@ -130,7 +131,7 @@ def _compare_at(corner: Corner, before: Ruleset, after: Ruleset, kept: set[tuple
         for column in columns:
             fates = (_fate(old_row, column[0]), _fate(new_row, column[0]))
             if fates[0][0] is fates[1][0]:
-                _keep(fates, kept)
+                _keep(corner, fates, kept)
             else:
                 found.setdefault(fates, {}).setdefault(row, []).append(column)
     for (was, now), rows in found.items():
@@ -150,10 +151,15 @@ def _compare_at(corner: Corner, before: Ruleset, after: Ruleset, kept: set[tuple
             )
 
 
-def _keep(fates: tuple[_Fate, _Fate], kept: set[tuple[bool, str]]) -> None:
+def _keep(corner: Corner, fates: tuple[_Fate, _Fate], kept: _Kept) -> None:
     """Which rules let something pass on both sides."""
     if fates[0][0] is Verdict.ACCEPT:
-        kept |= {(bool(side), flow.ident) for side, (_, flow) in enumerate(fates) if flow is not None}
+        kept |= {(bool(side), flow.ident, _alike(corner)) for side, (_, flow) in enumerate(fates) if flow is not None}
+
+
+def _alike(corner: Corner) -> Corner:
+    """Where a rule counts as one: what it lets pass from loopback, or under way, widens nothing elsewhere."""
+    return replace(corner, family=Family.IPV4, protocol=Protocol.TCP)
 
 
 def _layers(ruleset: Ruleset, corner: Corner) -> _Layers:
@@ -228,15 +234,17 @@ def _fate(layers: _Layers, address: int) -> _Fate:
     return unsure or passed
 
 
-def _kind(change: Change, kept: set[tuple[bool, str]]) -> Kind:
+def _kind(change: Change, kept: _Kept) -> Kind:
     if change.before is None or change.after is None:
         return Kind.UNKNOWN
     if change.after is Verdict.ACCEPT:
         rule = change.rule_after
-        return Kind.WIDENED if rule is not None and (True, rule.ident) in kept else Kind.ADDED
+        return Kind.WIDENED if rule is not None and (True, rule.ident, _alike(change.corner)) in kept else Kind.ADDED
     if change.before is Verdict.ACCEPT:
         rule = change.rule_before
-        return Kind.NARROWED if rule is not None and (False, rule.ident) in kept else Kind.REMOVED
+        return (
+            Kind.NARROWED if rule is not None and (False, rule.ident, _alike(change.corner)) in kept else Kind.REMOVED
+        )
     return Kind.REWORDED
 
 

@@ -1,0 +1,167 @@
+"""`postreeve firewall plan`, `render` and `diff`: from a configuration file to rules that a real kernel takes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postreeve import cli
+from postreeve.cli.firewall_target import TARGETS
+from tests.cli.conftest import Done
+
+CONFIG = """
+hostname = "mail.example.org"
+data_dir = "{directory}"
+user = "nobody"
+[tls]
+certificate = "c.pem"
+key = "k.pem"
+[dns]
+servers = ["192.0.2.53"]
+[[listener]]
+port = 25
+role = "relay"
+[[listener]]
+port = 465
+role = "submission"
+[[domain]]
+name = "example.org"
+[[route]]
+domains = ["example.org"]
+via = "maildir"
+[[route]]
+domains = ["*"]
+via = "smarthost"
+host = "{host}"
+[firewall]
+submission_from = ["198.51.100.0/24", "2001:db8:51::/48"]
+[[firewall.extra]]
+port = 80
+allow_from = "world"
+because = "certificates by ACME"
+"""
+IDS = {"aws": "sg-12345678", "aws-acl": "acl-12345678", "digitalocean": "mail"}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    path = tmp_path / "postreeve.toml"
+    path.write_text(CONFIG.format(directory=tmp_path, host="203.0.113.25"))
+    return path
+
+
+@pytest.fixture
+def run(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def do(command: str, *arguments: object) -> Done:
+        words = ["postreeve", "firewall", command, "--config", str(file), *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", words)
+        status = cli.main()
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return do
+
+
+def listed(rules: str) -> str:
+    command = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    words = [*command, "sh", "-c", "nft -f - && nft -j list ruleset"]
+    return subprocess.run(words, input=rules, capture_output=True, text=True, check=True).stdout
+
+
+def test_plan_says_what_why_and_what_breaks(run: Any) -> None:
+    done = run("plan")
+    assert done.status == 0
+    assert "in accept tcp 25 everybody mail for our domains comes from everywhere no mail comes in" in done.words
+    assert "in accept tcp 465 198.51.100.0/24, 2001:db8:51::/48 our users submit mail" in done.words
+    assert "out accept tcp 587 of nobody 203.0.113.25/32 mail leaves by 203.0.113.25" in done.words
+    assert "everything else that comes in is dropped" in done.words
+
+
+def test_plan_in_json_has_every_flow_with_its_reason(run: Any) -> None:
+    document = json.loads(run("plan", "--json").out)
+    assert document["default"] == {"in": "drop", "out": "reject"}
+    flows = {one["id"]: one for one in document["flows"]}
+    assert flows["in-relay-25-ipv6"]["peers"] == ["::/0"]
+    assert flows["in-extra-80-ipv4"]["because"] == "certificates by ACME"
+    assert all(one["because"] and one["without"] for one in flows.values())
+
+
+def test_name_that_cannot_be_resolved_is_an_error(run: Any, file: Path) -> None:
+    file.write_text(CONFIG.format(directory=file.parent, host="nowhere.invalid"))
+    done = run("plan")
+    assert done.status == 1
+    assert done.err.startswith("postreeve: nowhere.invalid: ")
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.peer("nft")
+def test_rendered_rules_load_and_mean_the_plan(run: Any, tmp_path: Path) -> None:
+    live = tmp_path / "live.json"
+    live.write_text(listed(run("render").out))
+    done = run("diff", live, "plan")
+    assert (done.status, done.out.strip()) == (0, "no difference")
+
+
+@pytest.mark.peer("nft")
+def test_diff_names_what_was_opened_by_hand(run: Any, tmp_path: Path) -> None:
+    live = tmp_path / "live.json"
+    live.write_text(listed(run("render").out + "insert rule inet postreeve input tcp dport 2525 accept\n"))
+    done = run("diff", "plan", live)
+    assert done.status == 1
+    assert (
+        "added: tcp 2525 from 0.0.0.0/0: was: is dropped; now: passes (inet postreeve input: tcp dport 2525" in done.out
+    )
+    changes = json.loads(run("diff", live, "plan", "--json").out)["changes"]
+    assert {(one["kind"], one["family"]) for one in changes} == {("removed", "ipv4"), ("removed", "ipv6")}
+    assert all(one["ranges"] == [[2525, 2525]] for one in changes)
+    assert {one["set"] for one in changes} == {None, "bans4", "bans6"}
+
+
+@pytest.mark.parametrize("target", [one.name for one in TARGETS])
+def test_every_target_is_written_the_same_every_time(run: Any, target: str, tmp_path: Path) -> None:
+    words = ("--target", target, "--nearest", "--id", IDS.get(target, "postreeve"))
+    first, second = run("render", *words), run("render", *words)
+    assert first.status == 0, first.err
+    assert first.out == second.out != ""
+    assert run("render", *words, "--directory", tmp_path / "out").status == 0
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert first.out in written
+    assert "25" in "".join(written)
+
+
+def test_target_that_cannot_hold_a_rule_says_which_and_what_instead(run: Any) -> None:
+    done = run("render", "--target", "ufw")
+    assert (done.status, done.out) == (1, "")
+    assert "in-bans-ipv4" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(("render", "--target", "ipchains"), "is none of: nftables", id="target"),
+        pytest.param(("render", "--target", "aws"), "needs --id", id="no-id"),
+        pytest.param(("diff", "/nowhere/rules", "plan"), "/nowhere/rules: No such file", id="no-file"),
+    ],
+)
+def test_wrong_usage_is_one_line(run: Any, words: tuple[str, ...], said: str) -> None:
+    done = run(*words)
+    assert done.status == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", '{"nftables": 7}', "hello", "*filter\n:INPUT DROP [0:0]\n", "\x00\x01"]
+)
+def test_file_that_is_no_ruleset_is_one_line(run: Any, tmp_path: Path, text: str) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text(text)
+    done = run("diff", bad, "plan")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"postreeve: {bad}: ")
+    assert len(done.err.splitlines()) == 1
