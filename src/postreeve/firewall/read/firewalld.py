@@ -30,9 +30,9 @@ from postreeve.firewall.flow import (
     Protocol,
     State,
     Verdict,
-    tidy_peers,
     tidy_ports,
 )
+from postreeve.firewall.read.sibling import join
 from postreeve.firewall.render.firewalld import ICMP_NAMES, POLICIES, PREFIX
 from postreeve.firewall.ruleset import Hook, Layer, Ruleset
 
@@ -125,7 +125,7 @@ def read_own(files: Mapping[str, str]) -> Policy:
         for rule in root.findall("rule"):
             groups.setdefault(_priority(rule), []).extend(_rule(path, rule, direction, _Services({})))
         for place in sorted(groups):
-            flows.append(_merge(groups[place], names.get(place, f"{name}-{place}".replace("--", "-"))))
+            flows += join(groups[place], names.get(place, f"{name}-{place}".replace("--", "-")))
         defaults[direction] = _TARGETS.get(root.get("target", "CONTINUE"), Verdict.ACCEPT)
     return Policy("firewalld", tuple(flows), defaults[Direction.IN], defaults[Direction.OUT], _sets(flows))
 
@@ -335,18 +335,6 @@ def _renamed(flows: list[Flow]) -> tuple[Flow, ...]:
         count = seen[flow.ident] = seen.get(flow.ident, 0) + 1
         found.append(replace(flow, ident=f"{flow.ident}.{count}") if count > 1 else flow)
     return tuple(found)
-
-
-def _merge(group: list[Flow], ident: str) -> Flow:
-    """Rules of one priority in our own policies are one flow."""
-    first = group[0]
-    return replace(
-        first,
-        ident=ident,
-        peers=() if first.peer_set else tidy_peers(peer for flow in group for peer in flow.peers),
-        ports=tidy_ports(one for flow in group for one in flow.ports),
-        icmp_types=tuple(sorted({one for flow in group for one in flow.icmp_types})),
-    )
 
 
 def _sets(flows: list[Flow]) -> tuple[str, ...]:

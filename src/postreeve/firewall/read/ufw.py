@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from postreeve.firewall.flow import (
@@ -25,10 +25,9 @@ from postreeve.firewall.flow import (
     Protocol,
     State,
     Verdict,
-    tidy_peers,
-    tidy_ports,
 )
 from postreeve.firewall.read import iptables
+from postreeve.firewall.read.sibling import join
 from postreeve.firewall.render.ufw import ACTIONS, MARK, given
 from postreeve.firewall.ruleset import Ruleset
 
@@ -102,7 +101,7 @@ def _assemble(prefix: str, defaults: dict[str, str], before: str, user: str, aft
     for text in (before, user, after):
         for line in _filter_lines(text):
             if line.startswith(":"):
-                chains.setdefault(line[1:].split()[0])
+                chains.setdefault(line[1:].partition(" ")[0])
             else:
                 rules.append(line)
     heads, jumps, ends = [], [], []
@@ -167,7 +166,10 @@ def _own(text: str, family: Family) -> Iterator[Flow]:
         found = _TUPLE.fullmatch(line.strip())
         if found is None:
             raise NotUnderstood(f"user.rules: not a rule of ufw: {line[:80]}")
-        comment = bytes.fromhex(found["comment"] or "").decode("utf-8", "replace")
+        try:
+            comment = bytes.fromhex(found["comment"] or "").decode("utf-8", "replace")
+        except ValueError as problem:
+            raise NotUnderstood(f"user.rules: no comment of ufw: {line[:80]}") from problem
         mark, _, ident = comment.partition(" ")
         if mark == MARK and found["action"] != "limit" and not found["route"]:
             yield _flow(found, ident, family, line)
@@ -181,6 +183,8 @@ def _flow(found: re.Match[str], ident: str, family: Family, line: str) -> Flow:
         protocol = Protocol(found["protocol"])
     except ValueError as problem:
         raise NotUnderstood(f"user.rules: {line[:80]}: {problem}") from problem
+    if peer.version != family.value:
+        raise NotUnderstood(f"user.rules: an address of another family: {line[:80]}")
     return Flow(
         ident,
         direction,
@@ -206,7 +210,5 @@ def _merge(flows: list[Flow]) -> Iterator[Flow]:
     groups: dict[str, list[Flow]] = {}
     for flow in flows:
         groups.setdefault(flow.ident, []).append(flow)
-    for group in groups.values():
-        peers = tidy_peers(peer for flow in group for peer in flow.peers)
-        ports = tidy_ports(one for flow in group for one in flow.ports)
-        yield replace(group[0], peers=peers, ports=ports)
+    for ident, group in groups.items():
+        yield from join(group, ident)

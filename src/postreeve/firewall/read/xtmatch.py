@@ -131,7 +131,10 @@ def read_match(options: list[Option], family: Family, accounts: dict[str, str]) 
                 match.doubt(str(option))
         except (ValueError, ZeroDivisionError, IndexError) as problem:
             raise NotUnderstood(f"{option}: {problem}") from problem
-    _limits(match, {option.name: option for option in options})
+    try:
+        _limits(match, {option.name: option for option in options})
+    except (ValueError, ZeroDivisionError, IndexError) as problem:
+        raise NotUnderstood(f"{' '.join(map(str, options))}: {problem}") from problem
     match.user = accounts.get(match.user, match.user)
     return match
 
