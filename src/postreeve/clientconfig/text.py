@@ -195,6 +195,11 @@ def plain(raw: str) -> Plain:
     return raw
 
 
+def unnamed(name: str, scalar: Scalar) -> Entry:
+    """An entry for what has no name in the file, as the second argument of a call: it goes by ours."""
+    return Entry(name, scalar, Span(scalar.span.start, scalar.span.start, scalar.span.line))
+
+
 def renamed(entry: Entry, key: str) -> Entry:
     """The same entry under another key."""
     return replace(entry, key=key)

@@ -17,6 +17,7 @@ from postreeve.checks.settings.subject import (
     problem,
     said,
 )
+from postreeve.clientconfig.kind.smtplib import NO_CONTEXT
 from postreeve.clientconfig.settings import Edit, TlsMode, Value, Wanted
 from postreeve.ports.service import BY_PORT, Mode, Use
 
@@ -30,7 +31,7 @@ _WORDS: Final = {
 _WEB_PORTS: Final = (80, 443)
 COMMITTED: Final = frozenset({
     "django", "flask-mail", "fastapi-mail", "rails", "nodemailer", "laravel", "spring", "phpmailer", "go",
-    "appsettings", "web-config", "compose", "kubernetes", "symfony",
+    "appsettings", "web-config", "javamail", "smtpclient", "mailkit", "smtplib", "compose", "kubernetes", "symfony",
 })  # fmt: skip
 """Kinds whose files belong to a program's source; the others are a server's own configuration."""
 
@@ -125,7 +126,8 @@ def plaintext(subject: Subject) -> Iterator[Problem]:
     # Nothing to change means that it is as near as this program comes.
     can_insist = bool(subject.kind.correct(subject.text, subject.settings, Wanted(mode=target)))
     if mode is TlsMode.PLAIN:
-        fix = f"switch {_WORDS[target]} on" if can_insist else "use port 465 with implicit TLS"
+        is_able = can_insist or TlsMode.IMPLICIT not in subject.kind.modes
+        fix = f"switch {_WORDS[target]} on" if is_able else "use port 465 with implicit TLS"
         because = f"these settings log in at {subject.host} without TLS"
         yield problem(subject, rule.TLS_NEVER, place, because, fix, wanted=wanted if can_insist else None)
         return
@@ -145,6 +147,10 @@ def verification(subject: Subject) -> Iterator[Problem]:
     because = f"{place.key} switches it off"
     wanted = Wanted(verifies_certificate=True)
     fix = "verify, and trust the server's own authority where it is not a public one"
+    if place.key == NO_CONTEXT:
+        because, fix = "smtplib verifies nothing without a context", "context=ssl.create_default_context()"
+        yield problem(subject, rule.VERIFICATION_OFF, place, because, fix, level=Level.NOTE)
+        return
     yield problem(subject, rule.VERIFICATION_OFF, place, because, fix, wanted=wanted)
 
 
@@ -199,6 +205,8 @@ ENDLESS: Final = {
     "django": "EMAIL_TIMEOUT = 30",
     "spring": "spring.mail.properties.mail.smtp.timeout=30000, connectiontimeout=10000, writetimeout=30000",
     "phpmailer": "$mail->Timeout = 30;",
+    "smtplib": "timeout=30",
+    "javamail": 'properties.put("mail.smtp.timeout", "30000"), and connectiontimeout and writetimeout alike',
 }
 """Kinds whose library waits without end unless it is told otherwise, and what tells it."""
 

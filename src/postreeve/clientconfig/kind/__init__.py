@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from postreeve.clientconfig.kind.csharp import MAILKIT, SMTPCLIENT
 from postreeve.clientconfig.kind.discourse import DISCOURSE
 from postreeve.clientconfig.kind.dotnet import APPSETTINGS, WEB_CONFIG
 from postreeve.clientconfig.kind.email_url import EMAIL_URL
@@ -19,6 +20,7 @@ from postreeve.clientconfig.kind.gitea import GITEA
 from postreeve.clientconfig.kind.gitlab import GITLAB
 from postreeve.clientconfig.kind.go import GO
 from postreeve.clientconfig.kind.grafana import GRAFANA
+from postreeve.clientconfig.kind.javamail import JAVAMAIL
 from postreeve.clientconfig.kind.keycloak import KEYCLOAK
 from postreeve.clientconfig.kind.laravel import LARAVEL_CONFIG
 from postreeve.clientconfig.kind.manifest import COMPOSE, KUBERNETES
@@ -35,6 +37,7 @@ from postreeve.clientconfig.kind.python import DJANGO_SETTINGS, FASTAPI_MAIL, FL
 from postreeve.clientconfig.kind.rails import RAILS
 from postreeve.clientconfig.kind.redmine import REDMINE
 from postreeve.clientconfig.kind.sentry import SENTRY
+from postreeve.clientconfig.kind.smtplib import SMTPLIB
 from postreeve.clientconfig.kind.spring import SPRING
 from postreeve.clientconfig.kind.symfony import SYMFONY
 from postreeve.clientconfig.kind.thunderbird import THUNDERBIRD
@@ -74,6 +77,10 @@ KINDS: Final[tuple[Kind, ...]] = (
     PHPMAILER,
     WORDPRESS,
     GO,
+    JAVAMAIL,
+    SMTPCLIENT,
+    MAILKIT,
+    SMTPLIB,
     APPSETTINGS,
     WEB_CONFIG,
     COMPOSE,

@@ -7,6 +7,7 @@ PlainAuth. wneessen/go-mail: STARTTLS or nothing unless WithTLSPolicy or WithSSL
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -15,10 +16,11 @@ from postreeve.clientconfig.program.notation import Changes, Notation, Wish, pla
 from postreeve.clientconfig.program.outline import amend, outline
 from postreeve.clientconfig.program.program import Form, Program
 from postreeve.clientconfig.scan.code import Code, scan_code
+from postreeve.clientconfig.scan.constant import Constants, constants, value_of
 from postreeve.clientconfig.scan.token import Language
 from postreeve.clientconfig.scan.tree import Call, Node, as_scalar, flatten
 from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
-from postreeve.clientconfig.text import Entry, Scalar, Source
+from postreeve.clientconfig.text import Entry, Scalar, Source, unnamed
 
 _DIALERS: Final = ("NewDialer", "NewPlainDialer")
 _OPTIONS: Final = {
@@ -30,60 +32,109 @@ _POLICIES: Final = {
 }  # fmt: skip
 
 
+_STANDARD: Final = {"smtp.SendMail": 0, "smtp.Dial": 0, "tls.Dial": 1}
+"""The calls of the standard library that open a connection, and which argument has the address."""
+_JOINED: Final = re.compile(
+    r"([\w.]+)\s*\+\s*\":\"\s*\+\s*([\w.]+)"
+    r"|([\w.]+)\s*\+\s*\":(\d+)\""
+    r"|net\.JoinHostPort\(\s*([\w.]+)\s*,\s*([\w.]+)\s*\)"
+    r"|fmt\.Sprintf\(\s*\"%s:%[sdv]\"\s*,\s*([\w.]+)\s*,\s*([\w.]+)\s*\)"
+)
+
+
 def _is_mine(file: str, text: str) -> bool:
     return file.endswith(".go") and (
-        "NewDialer(" in text or "NewPlainDialer(" in text or "smtp.SendMail(" in text or "mail.NewClient(" in text
+        "NewDialer(" in text
+        or "NewPlainDialer(" in text
+        or "mail.NewClient(" in text
+        or "smtp.SendMail(" in text
+        or ("net/smtp" in text and ("smtp.Dial(" in text or "smtp.NewClient(" in text))
     )
 
 
 def _scan(source: Source) -> Iterable[Group]:
     code = scan_code(source, Language.GO)
+    known = constants(code)
     groups = []
     for call in code.calls:
-        entries = list(_entries(source, call, code))
+        entries = list(_entries(source, call, code, known))
         if entries:
             label = call.name.rpartition(".")[2]
             groups.append(group_of(source, [*entries, *_shared(code)], label))
     return groups
 
 
-def _entries(source: Source, call: Call, code: Code) -> Iterator[Entry]:
+def _entries(source: Source, call: Call, code: Code, known: Constants) -> Iterator[Entry]:
     package, _, function = call.name.rpartition(".")
     if function in _DIALERS and len(call.arguments) >= 2 and "net" not in package:
-        yield from _positions(call, ("host", "port", "user", "password"))
-    elif call.name == "smtp.SendMail" and call.arguments:
-        yield from _address(source, call)
-        for one in code.calls:
-            if one.name in ("smtp.PlainAuth", "smtp.CRAMMD5Auth"):
-                names = ("identity", "user", "password", "auth_host")
-                yield from _positions(one, names if one.name == "smtp.PlainAuth" else names[1:3])
+        yield from _positions(source, call, ("host", "port", "user", "password"), known)
+    elif call.name in _STANDARD and len(call.arguments) > _STANDARD[call.name]:
+        if call.name == "tls.Dial" and "smtp.NewClient(" not in source.text:
+            return
+        yield from _address(source, call.arguments[_STANDARD[call.name]], known)
+        yield from _login(source, code, known)
     elif call.name == "mail.NewClient" and call.arguments:
-        yield from _positions(call, ("host",))
+        yield from _positions(source, call, ("host",), known)
         yield from _options(source, call)
 
 
-def _positions(call: Call, names: tuple[str, ...]) -> Iterator[Entry]:
+def _login(source: Source, code: Code, known: Constants) -> Iterator[Entry]:
+    for one in code.calls:
+        if one.name in ("smtp.PlainAuth", "smtp.CRAMMD5Auth"):
+            names = ("identity", "user", "password", "auth_host")
+            yield from _positions(source, one, names if one.name == "smtp.PlainAuth" else names[1:3], known)
+
+
+def _positions(source: Source, call: Call, names: tuple[str, ...], known: Constants) -> Iterator[Entry]:
     for name, argument in zip(names, call.arguments, strict=False):
-        scalar = as_scalar(argument)
+        scalar = value_of(source, argument, known)
         if scalar is not None:
-            yield Entry(name, scalar, scalar.span)
+            yield unnamed(name, scalar)
 
 
-def _address(source: Source, call: Call) -> Iterator[Entry]:
-    """`"smtp.example.com:587"`, which is one string."""
-    scalar = as_scalar(call.arguments[0])
+def _address(source: Source, node: Node, known: Constants) -> Iterator[Entry]:
+    """`"smtp.example.com:587"`, which is one string, or two that are joined."""
+    joined = _JOINED.fullmatch(source.text, node.span.start, node.span.end)
+    if joined is None and (found := _address_of(source, node)) is not None:
+        joined = found
+    if joined is not None:
+        yield from _parts(source, node, joined, known)
+        return
+    scalar = value_of(source, node, known)
     if scalar is None:
         return
     text = scalar.value if isinstance(scalar.value, str) else ""
     host, colon, port = text.rpartition(":")
     if scalar.is_reference or not colon or "\\" in source.written(scalar.span):
-        yield Entry("host", scalar, scalar.span)
+        yield unnamed("host", scalar)
         return
     start = scalar.span.start + 1
     first = source.span(start, start + len(host))
     last = source.span(start + len(host) + 1, scalar.span.end - 1)
-    yield Entry("host", Scalar(host, first, first), first)
-    yield Entry("port", Scalar(port, last, last), last)
+    yield unnamed("host", Scalar(host, first, first))
+    yield unnamed("port", Scalar(port, last, last))
+
+
+def _parts(source: Source, node: Node, joined: re.Match[str], known: Constants) -> Iterator[Entry]:
+    numbers = [number for number in range(1, 9) if joined[number]]
+    for name, number in zip(("host", "port"), numbers, strict=True):
+        part = joined[number]
+        if part in known:
+            yield unnamed(name, known[part])
+        elif part.isdigit():
+            span = source.span(joined.start(number), joined.end(number))
+            yield unnamed(name, Scalar(part, span, span))
+        else:
+            yield Entry(name, Scalar(None, node.span, None, is_reference=True), node.span)
+
+
+def _address_of(source: Source, node: Node) -> re.Match[str] | None:
+    """The joined parts that the variable stands for: `addr := host + ":" + port`."""
+    name = source.written(node.span)
+    if not name.isidentifier():
+        return None
+    found = re.search(rf"\b{name}\s*:?=\s*", source.text)
+    return _JOINED.match(source.text, found.end()) if found is not None else None
 
 
 def _options(source: Source, call: Call) -> Iterator[Entry]:
@@ -140,6 +191,8 @@ def _settle(group: Group) -> SubmissionSettings | None:
 def _mode(group: Group) -> Value[TlsMode] | None:
     if group.is_yes("ssl"):
         return group.mode(TlsMode.IMPLICIT, "ssl")
+    if group.label == "Dial":
+        return _dialled(group)
     if group.label == "NewClient":
         policy = group.written("policy")
         return group.mode(_POLICIES.get(policy, TlsMode.STARTTLS), "policy")
@@ -148,6 +201,19 @@ def _mode(group: Group) -> Value[TlsMode] | None:
     # PlainAuth keeps the password to itself where TLS has not begun: without a login, there is nothing that insists.
     has_login = group.has("user") or "password" in group.last
     return group.mode(TlsMode.STARTTLS if has_login else TlsMode.OPPORTUNISTIC, "ssl")
+
+
+def _dialled(group: Group) -> Value[TlsMode] | None:
+    """net/smtp by hand: which of the two ways is gone, where both are there, is not for the text to say."""
+    text = group.source.text
+    is_implicit, is_plain = "tls.Dial(" in text, "smtp.Dial(" in text
+    if is_implicit and is_plain:
+        return None
+    if is_implicit:
+        return group.mode(TlsMode.IMPLICIT, "ssl")
+    if ".StartTLS(" in text:
+        return group.mode(TlsMode.STARTTLS, "ssl")
+    return group.mode(TlsMode.PLAIN, "ssl")
 
 
 def _change(group: Group, wanted: Wanted) -> Changes | None:

@@ -95,7 +95,7 @@ def _settle(group: Group) -> SubmissionSettings | None:
     elif group.is_yes("p.ssl.identity") is False:
         verifies = group.decides(False, "p.ssl.identity")
     contradictions: tuple[str, ...] = ()
-    mode = _mode(group)
+    mode = javamail_mode(group)
     if mode.value is TlsMode.BOTH:
         contradictions = ("ssl.enable and starttls.required are both true",)
     if group.is_yes("p.auth") is False and group.has("user") and group.has("password"):
@@ -113,7 +113,8 @@ def _settle(group: Group) -> SubmissionSettings | None:
     )
 
 
-def _mode(group: Group) -> Value[TlsMode]:
+def javamail_mode(group: Group) -> Value[TlsMode]:
+    """JavaMail's rule, for settings under the names of this module."""
     if group.is_yes("p.ssl.enable"):
         is_both = group.is_yes("p.tls.required")
         return group.mode(TlsMode.BOTH if is_both else TlsMode.IMPLICIT, "p.ssl.enable")
@@ -129,7 +130,7 @@ def _mode(group: Group) -> Value[TlsMode]:
     return group.mode(TlsMode.PLAIN, "p.tls.enable", "p.ssl.enable")
 
 
-_MODES: Final[ModeChanges] = {
+JAVAMAIL_MODES: Final[ModeChanges] = {
     TlsMode.IMPLICIT: {"p.ssl.enable": True, "~p.tls.enable": False, "~p.tls.required": False},
     TlsMode.STARTTLS: {"p.tls.enable": True, "p.tls.required": True, "~p.ssl.enable": False},
     TlsMode.OPPORTUNISTIC: {"p.tls.enable": True, "~p.tls.required": False, "~p.ssl.enable": False},
@@ -140,7 +141,7 @@ _MODES: Final[ModeChanges] = {
 def _change(group: Group, wanted: Wanted) -> Changes | None:
     if wanted.sender is not None or wanted.timeout_seconds is not None:
         return None
-    changes = amend(group, Wanted(wanted.host, wanted.port, wanted.mode, wanted.username), _MODES)
+    changes = amend(group, Wanted(wanted.host, wanted.port, wanted.mode, wanted.username), JAVAMAIL_MODES)
     if changes is None:
         return None
     if wanted.mode not in (None, TlsMode.IMPLICIT) and "protocol" in group.last:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from postreeve.clientconfig.settings import TlsMode, Value
 from postreeve.clientconfig.text import Entry, Source
 
 T = TypeVar("T")
 
+# A key that is the first argument of a call, which its span covers as well: `props.put("mail.smtp.port"`.
+_IN_CALL: Final = re.compile(r"[\w.]+\(\s*[\"']([\w.]+)[\"']")
 YES = frozenset({"true", "yes", "on", "1", "t", "y"})
 NO = frozenset({"false", "no", "off", "0", "f", "n"})
 
@@ -82,7 +85,9 @@ class Group:
 
     def value(self, entry: Entry, value: T | None) -> Value[T]:
         """A value that stands where this entry does."""
-        key = self.source.written(entry.key_span).strip("\"'") or entry.key
+        key = self.source.written(entry.key_span)
+        call = _IN_CALL.fullmatch(key)
+        key = (call[1] if call is not None else key.strip("\"'")) or entry.key
         return Value(value, key, entry.scalar.span, entry.scalar.is_reference)
 
     def mode(self, mode: TlsMode, *names: str) -> Value[TlsMode]:

@@ -41,7 +41,7 @@ class Notation:
     joint: str = ""
     removes: bool = True
     beside: Callable[[str, str], str] | None = None
-    """Instead of `spell`, where the key follows from that of the setting before: (name, that key) → key, "" where there is none."""
+    """Instead of `spell`, where the key follows from that of the setting before: (name, that key) → key or ""."""
     indent: str = ""
     """What a new setting is indented by where the one before is not."""
 

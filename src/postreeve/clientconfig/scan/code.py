@@ -20,34 +20,19 @@ _DEEPEST: Final = 30
 _CLOSING: Final = {"{": "}", "[": "]", "(": ")"}
 _ENDS: Final = frozenset(",;)}]")
 _ASSIGNS: Final = frozenset(("=", ":="))
-_LOOKUPS: Final = frozenset(
-    [
-        "env",
-        "getenv",
-        "Env::get",
-        "ENV.fetch",
-        "os.Getenv",
-        "os.getenv",
-        "os.environ.get",
-        "Environment.GetEnvironmentVariable",
-        "System.Environment.GetEnvironmentVariable",
-        "Deno.env.get",
-        "env.get",
-        "config.get",
-        "config",
-        "getenv_docker",
-        "env_var",
-        "configService.get",
-        "this.configService.get",
-        "os.LookupEnv",
-    ]
-)
+_LOOKUPS: Final = frozenset({
+    "env", "getenv", "Env::get", "ENV.fetch", "os.Getenv", "os.getenv", "os.environ.get",
+    "Environment.GetEnvironmentVariable", "System.Environment.GetEnvironmentVariable", "Deno.env.get",
+    "env.get", "config.get", "config", "getenv_docker", "env_var", "configService.get",
+    "this.configService.get", "os.LookupEnv",
+})  # fmt: skip
 _TABLES: Final = frozenset(("ENV", "$_ENV", "$_SERVER", "process.env", "import.meta.env", "os.environ"))
 _VARIABLES: Final = ("process.env.", "import.meta.env.", "Deno.env.")
 _CASTS: Final = frozenset(["int", "integer", "bool", "boolean", "string", "float", "array", "object"])
 _DECLARES: Final = frozenset(
     ("const", "let", "var", "using", "final", "return", "if", "else", "defer", "go", "yield", "throw", "echo", "try")
 )
+_TYPED: Final = (Language.JAVA, Language.CSHARP)
 _ALTERNATIVES: Final = frozenset(("||", "??", "?:", "or", ":"))
 _INTERPOLATED: Final = {
     Language.JAVASCRIPT: re.compile(r"\$\{"),
@@ -364,13 +349,19 @@ class _Reader:
         return Pair(token.text, span, Scalar(None, span, None, is_reference=True))
 
     def _nested(self, depth: int) -> Node | None:
-        while self._text() in _DECLARES and self.at + 1 < len(self.tokens):
+        while (self._text() in _DECLARES or self._is_typed()) and self.at + 1 < len(self.tokens):
             self.at += 1
         token = self.tokens[self.at]
         if token.kind is TokenKind.NAME and self._is_assignment():
             self._statement(token, depth + 1)
             return None
         return self._value(depth + 1)
+
+    def _is_typed(self) -> bool:
+        """`String host = …`: a type in front of a name that is assigned."""
+        names = self.tokens[self.at : self.at + 2]
+        is_pair = len(names) == 2 and all(one.kind is TokenKind.NAME for one in names)
+        return is_pair and self.language in _TYPED and self._text() != "new"
 
     def _is_assignment(self) -> bool:
         ahead = 1

@@ -72,7 +72,7 @@ def _settings(source: Source, statement: ast.stmt) -> Iterator[Entry]:
         case ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
             key = _target(source, target)
             if key is not None:
-                yield Entry(key[0], _scalar(source, value), key[1])
+                yield Entry(key[0], scalar_of(source, value), key[1])
             if isinstance(value, ast.Dict):
                 yield from _members(source, value)
 
@@ -80,26 +80,27 @@ def _settings(source: Source, statement: ast.stmt) -> Iterator[Entry]:
 def _target(source: Source, target: ast.expr) -> tuple[str, Span] | None:
     match target:
         case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name, _span(source, target)
+            return name, span_of(source, target)
         case ast.Subscript(slice=ast.Constant(value=str(name)) as place):
-            return name, _span(source, place)
+            return name, span_of(source, place)
     return None
 
 
 def _members(source: Source, value: ast.Dict) -> Iterator[Entry]:
     for key, member in zip(value.keys, value.values, strict=True):
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            yield Entry(key.value, _scalar(source, member), _span(source, key))
+            yield Entry(key.value, scalar_of(source, member), span_of(source, key))
 
 
 def _arguments(source: Source, call: ast.Call) -> Iterator[Entry]:
     for keyword in call.keywords:
         if keyword.arg:
             start = source.byte_offset(keyword.lineno - 1, keyword.col_offset)
-            yield Entry(keyword.arg, _scalar(source, keyword.value), source.span(start, start + len(keyword.arg)))
+            yield Entry(keyword.arg, scalar_of(source, keyword.value), source.span(start, start + len(keyword.arg)))
 
 
-def _span(source: Source, node: ast.expr) -> Span:
+def span_of(source: Source, node: ast.expr) -> Span:
+    """Where an expression stands."""
     start = source.byte_offset(node.lineno - 1, node.col_offset)
     end = source.byte_offset((node.end_lineno or node.lineno) - 1, node.end_col_offset or node.col_offset)
     return source.span(start, end)
@@ -112,8 +113,9 @@ def _name(function: ast.expr) -> str:
     return ""
 
 
-def _scalar(source: Source, value: ast.expr) -> Scalar:
-    span = _span(source, value)
+def scalar_of(source: Source, value: ast.expr) -> Scalar:
+    """The scalar that an expression is; anything but literals and look-ups is a reference."""
+    span = span_of(source, value)
     match value:
         case ast.Constant(value=str() | int() | float() | None as plain):
             written = source.written(span)
@@ -125,7 +127,7 @@ def _scalar(source: Source, value: ast.expr) -> Scalar:
         case ast.Call():
             return _looked_up(source, value, span)
         case ast.BoolOp(op=ast.Or(), values=[*_, ast.Constant() as last]):
-            inner = _scalar(source, last)
+            inner = scalar_of(source, last)
             return Scalar(inner.value, span, inner.literal, inner.quote, is_reference=True)
         case ast.Subscript(slice=ast.Constant(value=str(name))):
             return Scalar(None, span, None, is_reference=True, name=name)
@@ -136,12 +138,12 @@ def _looked_up(source: Source, call: ast.Call, span: Span) -> Scalar:
     """`os.environ.get("X", 587)`, `env.int("X", default=587)`, `int(os.environ.get("X", 587))`."""
     function = _name(call.func)
     if function in ("int", "str", "bool", "SecretStr", "float") and len(call.args) == 1 and not call.keywords:
-        return _scalar(source, call.args[0]) if not isinstance(call.func, ast.Attribute) else _reference(call, span)
+        return scalar_of(source, call.args[0]) if not isinstance(call.func, ast.Attribute) else _reference(call, span)
     default = next((keyword.value for keyword in call.keywords if keyword.arg == "default"), None)
     if default is None and len(call.args) == 2 and function in _LOOKUPS:
         default = call.args[1]
     if isinstance(default, ast.Constant):
-        inner = _scalar(source, default)
+        inner = scalar_of(source, default)
         name = _reference(call, span).name
         return Scalar(inner.value, span, inner.literal, inner.quote, is_reference=True, name=name)
     return _reference(call, span)

@@ -17,6 +17,8 @@ class Language(Enum):
     RUBY = "ruby"
     GO = "go"
     CSHARP = "c#"
+    JAVA = "java"
+    """Kotlin, Scala and Groovy as far as they look alike."""
     PYTHON = "python"
 
 
@@ -64,6 +66,7 @@ _PATTERNS: Final = {
     Language.JAVASCRIPT: _pattern(_SLASHES),
     Language.GO: _pattern(_SLASHES),
     Language.CSHARP: _pattern(_SLASHES),
+    Language.JAVA: _pattern(_SLASHES),
     Language.PHP: _pattern(_BOTH),
     Language.RUBY: _pattern(_HASH, _SYMBOL),
     Language.PYTHON: _pattern(_HASH),

@@ -103,6 +103,13 @@ _CASTS = frozenset(
         "Convert.ToInt32",
         "Int32.Parse",
         "toInteger",
+        "String.valueOf",
+        "Integer.toString",
+        "Integer.parseInt",
+        "Integer.valueOf",
+        "Boolean.toString",
+        "Boolean.valueOf",
+        "strconv.Itoa",
         "SecretStr",
     ]
 )
