@@ -121,10 +121,7 @@ class Pair:
     @contextlib.contextmanager
     def listen(self, name: str, ports: Sequence[int]) -> Iterator[None]:
         """Servers that echo what they are sent."""
-        listeners = self.inside(
-            name,
-            lambda: [socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) for port in ports],
-        )
+        listeners = self.inside(name, lambda: [one for port in ports for one in _listeners(port)])
         threads = [threading.Thread(target=_echo, args=(one,), daemon=True) for one in listeners]
         for thread in threads:
             thread.start()
@@ -137,6 +134,12 @@ class Pair:
                 one.close()
             for thread in threads:
                 thread.join(5)
+
+
+def _listeners(port: int) -> Iterator[socket.socket]:
+    """One for each family, as the server has them."""
+    yield socket.create_server(("0.0.0.0", port))
+    yield socket.create_server(("::", port), family=socket.AF_INET6)
 
 
 def _echo(listener: socket.socket) -> None:

@@ -28,7 +28,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace `path` by `text`; returns when that is on stable storage."""
     draft = path.with_name(f".{path.name}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()

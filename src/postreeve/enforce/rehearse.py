@@ -12,7 +12,7 @@ from typing import Final
 from postreeve.enforce.command import CommandFailed, Failure, attempt, shorten
 from postreeve.enforce.matrix import Answer, Case, expect, make_cases
 from postreeve.enforce.place import Place
-from postreeve.firewall.flow import Address, Family, Policy
+from postreeve.firewall.flow import Address, Family, Policy, Protocol
 
 _SECONDS: Final = 60.0
 _MOST_NAMED: Final = 5
@@ -32,7 +32,9 @@ class Measured:
 
     @property
     def agrees(self) -> bool:
-        """Where it is not known what to expect, nothing can differ."""
+        """What is not known cannot differ; how a datagram is refused, its sender cannot tell."""
+        if self.case.protocol is Protocol.UDP and Answer.OPEN not in (self.intended, self.measured):
+            return True
         return self.intended in (self.measured, Answer.UNKNOWN) or self.measured is Answer.UNKNOWN
 
 

@@ -76,7 +76,7 @@ class Scripted:
         for pattern in self.files:
             for path in sorted(place.root.glob(pattern)):
                 if path.is_file() and path.stat().st_size <= _MAX_FILE_OCTETS:
-                    text = path.read_text(errors="surrogateescape")
+                    text = path.read_bytes().decode("utf-8", "surrogateescape")
                     found[str(path.relative_to(place.root))] = [path.stat().st_mode & 0o777, text]
         return found
 

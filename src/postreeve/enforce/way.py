@@ -44,7 +44,7 @@ _WAYS: Final[dict[Owner, Way]] = {
     Owner.UFW: UFW,
     Owner.FIREWALLD: FIREWALLD,
     Owner.NFTABLES: Nftables(),
-    # An accept of ours is not final: what iptables drops stays dropped, which the rehearsal cannot see, but probing does.
+    # An accept of ours is not final: what iptables drops stays dropped; probing sees that, the rehearsal does not.
     Owner.IPTABLES: Nftables(),
     Owner.NOBODY: Nftables(),
 }
