@@ -120,16 +120,18 @@ def name_by_content(flow: Flow) -> str:
 
 
 def fold_rest(flows: Iterable[Flow], direction: Direction, default: Verdict) -> tuple[tuple[Flow, ...], Verdict]:
-    """The flows of a direction without the last ones that are about everything, and the default that these make."""
-    kept = [flow for flow in flows if flow.direction is direction]
-    while True:
-        closing: dict[Family, Flow] = {}
-        for flow in reversed(kept[-len(Family) :]):
-            if not is_everything(flow) or flow.state is State.ESTABLISHED or flow.unknown or flow.interface:
-                break
-            closing[flow.family] = flow
-        verdicts = {flow.verdict for flow in closing.values()}
-        if len(closing) < len(Family) or len(verdicts) > 1:
-            return tuple(kept), default
-        default = verdicts.pop()
-        del kept[-len(closing) :]
+    """The flows of a direction up to what is about everything, and the default that this makes.
+
+    What comes behind such a flow is never reached. Where the families end differently, the later end is the default.
+    """
+    kept: list[Flow] = []
+    ends: dict[Family, Flow] = {}
+    for flow in flows:
+        if flow.direction is not direction or flow.family in ends:
+            continue
+        if is_everything(flow) and flow.state is not State.ESTABLISHED and not (flow.unknown or flow.interface):
+            ends[flow.family] = flow
+        kept.append(flow)
+    if len(ends) == len(Family):
+        default = list(ends.values())[-1].verdict
+    return tuple(flow for flow in kept if flow not in ends.values() or flow.verdict is not default), default
