@@ -169,3 +169,10 @@ def test_path_fix_says_how_this_network_opens_port_25() -> None:
     assert "Hetzner Cloud; there: after the first paid invoice" in verdict.fix
     assert any("network of Hetzner Cloud" in line for line in verdict.evidence)
     assert "; there" not in judge(facts(dead(TIMED_OUT, port=25), controls=given.controls)).verdict.fix
+
+
+def test_path_joins_ports_that_ended_alike_in_one_line() -> None:
+    given = facts(dead(TIMED_OUT), controls=(other_port(REFUSED, 25), other_port(REFUSED, 443), other_port(OPEN, 80)))
+    lines = [line for line in judge(given).verdict.evidence if line.startswith("control")]
+    assert len(lines) == 2
+    assert "other ports of the same host: 25, 443: TCP was refused" in lines[0]

@@ -31,6 +31,7 @@ IMAP = Conversation(CLEAR, OPEN, "* OK", "imap", ending=Ending.NOT_SMTP, ended_a
 TEXT = Conversation(
     TLS, OPEN, "220 mx", tls=Tls("", error="WRONG_VERSION_NUMBER", heard="220 mx"), ending=Ending.TLS_FAILED
 )
+HTTP = replace(TEXT, protocol="http")
 ALERT = Conversation(TLS, OPEN, tls=Tls("", alert="protocol_version", error="X"), ending=Ending.TLS_FAILED)
 TLS_SILENT = Conversation(TLS, OPEN, tls=Tls(""), ending=Ending.TIMED_OUT, ended_at=Stage.TLS)
 HUNG_UP = Conversation(TLS, OPEN, tls=Tls("", error="EOF"), ending=Ending.CLOSED, ended_at=Stage.TLS)
@@ -96,6 +97,7 @@ def test_first_connection_is_as_meant_or_as_usual(port: int, intent: Intent, ste
         pytest.param((HUNG_UP,), Step(CLEAR), id="hung up on a ClientHello"),
         pytest.param((HUNG_UP, CLOSED), None, id="hangs up on everybody"),
         pytest.param((HUNG_UP, SILENT), Step(TLS, is_lenient=True), id="hangs up on a ClientHello only"),
+        pytest.param((SILENT, HTTP), None, id="silence, then another protocol"),
         pytest.param((SILENT, TLS_SILENT, SILENT), None, id="three are enough"),
     ],
 )

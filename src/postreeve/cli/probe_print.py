@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from postreeve.checks.conversation import Conversation, Opening, Tls
 from postreeve.checks.facts import Endpoint, Facts, Lookup
@@ -16,17 +21,29 @@ from postreeve.cli.output import clean, clean_lines, say
 from postreeve.probes.errors import describe_icmp
 from postreeve.probes.transcript import transcript
 
-_INDENT = 14
+_LABEL: Final = 12
+"""Columns before the text of the verdict."""
+_NARROWEST, _WIDEST = 60, 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A line that is never folded: it is there to be pasted."""
+
+    text: str
+
+
+_Line = str | _Whole
 
 
 def print_judgement(facts: Facts, judgement: Judgement, *, with_transcript: bool) -> None:
     """Everything, in the order in which somebody in trouble wants to read it."""
     for line in _verdict(facts, judgement.verdict):
-        say(line)
+        _print(line, _LABEL)
     for title, lines in (
         ("Names", _names(facts)),
         ("Connections", _endpoints(facts)),
-        ("Controls", [_control(one) for one in facts.controls]),
+        ("Controls", _controls(facts.controls)),
         ("Also wrong", [line for one in judgement.others for line in _other(one)]),
         ("Worth knowing", [line for one in judgement.findings for line in _finding(one)]),
         ("Clients that refuse this server", [line for one in judgement.refusers for line in _refuser(one)]),
@@ -35,27 +52,59 @@ def print_judgement(facts: Facts, judgement: Judgement, *, with_transcript: bool
         _section(title, list(lines))
     if with_transcript:
         talks = [talk for endpoint in facts.endpoints for talk in endpoint.conversations]
-        _section("Conversations", [line for talk in talks for line in clean_lines(transcript(talk).rstrip("\n"))])
+        said = [_Whole(line) for talk in talks for line in clean_lines(transcript(talk).rstrip("\n"))]
+        _section("Conversations", said)
 
 
-def _section(title: str, lines: list[str]) -> None:
+def _section(title: str, lines: Sequence[_Line]) -> None:
     if lines:
         say()
         say(title)
         for line in lines:
-            say(f"  {line}")
+            indented = _Whole(f"  {line.text}") if isinstance(line, _Whole) else f"  {line}"
+            _print(indented, _depth(indented) + 4)
 
 
-def _verdict(facts: Facts, verdict: Verdict) -> Iterator[str]:
+def _depth(line: _Line) -> int:
+    text = line.text if isinstance(line, _Whole) else line
+    return len(text) - len(text.lstrip())
+
+
+def _print(line: _Line, indent: int) -> None:
+    """One line; at a terminal a long one is folded, further lines beginning at `indent`. Nothing is in a pipe."""
+    if isinstance(line, _Whole):
+        say(line.text)
+        return
+    if not sys.stdout.isatty():
+        say(line)
+        return
+    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
+    depth = _depth(line)
+    folded = textwrap.wrap(
+        line[depth:], width, initial_indent=" " * depth, subsequent_indent=" " * indent, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+    for one in folded:
+        say(one)
+
+
+def _fix(fix: str, head: str = "  fix: ", indent: int = 6) -> Iterator[_Line]:
+    """What to do; lines that begin with blanks are to be pasted."""
+    for place, line in enumerate(fix.split("\n") if fix else ()):
+        text = (head if place == 0 else " " * indent) + clean(line)
+        yield _Whole(text) if line.startswith("  ") else text
+
+
+def _verdict(facts: Facts, verdict: Verdict) -> Iterator[_Line]:
     target = clean(facts.asked.target)
     yield f"{target}: {_title(verdict.cause)}"
     if verdict.cause not in (HEALTHY, UNDECIDED):
         place = f", at {verdict.subject}" if verdict.subject else ""
-        yield from _labelled(
-            "cause", [f"{verdict.cause} ({verdict.confidence.value} confidence, stage {verdict.stage.value}{place})"]
-        )
-    yield from _labelled("evidence", verdict.evidence)
-    yield from _labelled("fix", verdict.fix.split("\n") if verdict.fix else ())
+        sure = f"{verdict.confidence.value} confidence, stage {verdict.stage.value}"
+        yield f"  {'cause':<{_LABEL - 2}}{verdict.cause} ({sure}{place})"
+    for place_, line in enumerate(verdict.evidence):
+        yield f"  {'' if place_ else 'evidence':<{_LABEL - 2}}{clean(line)}"
+    yield from _fix(verdict.fix, f"  {'fix':<{_LABEL - 2}}", _LABEL)
 
 
 def _title(cause: str) -> str:
@@ -65,12 +114,6 @@ def _title(cause: str) -> str:
         return "what was seen fits several causes"
     known = causes().get(cause)
     return known.title if known is not None else cause
-
-
-def _labelled(label: str, lines: tuple[str, ...] | list[str]) -> Iterator[str]:
-    for place, line in enumerate(lines):
-        head = label if place == 0 else ""
-        yield f"  {head:<{_INDENT - 4}}{clean(line)}"
 
 
 def _names(facts: Facts) -> Iterator[str]:
@@ -130,7 +173,7 @@ def _outcome(talk: Conversation) -> str:
 
 
 def _talk(talk: Conversation) -> Iterator[str]:
-    if talk.heard and not talk.said:
+    if talk.heard and not any(said.code for said in talk.said):
         yield f"heard: {talk.heard[:160]}"
     if talk.opening is Opening.TLS and talk.tls is not None:
         yield from _tls(talk.tls)
@@ -169,28 +212,36 @@ def _trace(trace: Trace) -> Iterator[str]:
         yield f"hop {last + 1:>2}  * and nobody after"
 
 
-def _control(one: Control) -> str:
-    banner = f": {one.banner}" if one.banner else ""
-    return clean(f"{one.role.value}: {_place(one.dial.address, one.dial.port)} {describe_dial(one.dial)}{banner}")
+def _controls(controls: Sequence[Control]) -> Iterator[str]:
+    """Ports of one address that ended alike, without a word, share a line."""
+    alike: dict[tuple[object, ...], list[Control]] = {}
+    for one in controls:
+        key = (one.role, one.dial.address, one.dial.outcome, one.dial.icmp) if not one.banner else (one,)
+        alike.setdefault(key, []).append(one)
+    for group in alike.values():
+        one, ports = group[0], ", ".join(str(control.dial.port) for control in group)
+        where = _place(one.dial.address, one.dial.port) if len(group) == 1 else f"{one.dial.address} ports {ports}"
+        banner = f": {one.banner}" if one.banner else ""
+        yield clean(f"{one.role.value}: {where} {describe_dial(one.dial)}{banner}")
 
 
-def _other(verdict: Verdict) -> Iterator[str]:
+def _other(verdict: Verdict) -> Iterator[_Line]:
     place = f" at {verdict.subject}" if verdict.subject else ""
     yield clean(f"{_title(verdict.cause)} [{verdict.cause}, {verdict.confidence.value}]{place}")
     yield from (f"  {clean(line)}" for line in verdict.evidence)
-    yield from (f"  fix: {clean(line)}" for line in verdict.fix.split("\n") if line)
+    yield from _fix(verdict.fix)
 
 
-def _finding(one: Finding) -> Iterator[str]:
+def _finding(one: Finding) -> Iterator[_Line]:
     subject = f" ({one.subject})" if one.subject else ""
     yield clean(f"{one.level.value}: {one.title}{subject}")
     yield from (f"  {clean(line)}" for line in one.because)
-    yield from (f"  fix: {clean(line)}" for line in one.fix.split("\n") if line)
+    yield from _fix(one.fix)
 
 
-def _refuser(one: Refuser) -> Iterator[str]:
+def _refuser(one: Refuser) -> Iterator[_Line]:
     yield clean(f"{one.client}: {one.reason}")
-    yield from (f"  fix: {clean(line)}" for line in one.fix.split("\n") if line)
+    yield from _fix(one.fix)
 
 
 def _vantage(facts: Facts) -> Iterator[str]:

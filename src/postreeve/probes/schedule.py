@@ -112,6 +112,8 @@ def _after_tls(intent: Intent, talks: Sequence[Conversation]) -> Step | None:
     talk, has_tried_clear = talks[-1], any(one.opening is Opening.CLEAR for one in talks)
     if talk.tls is None or talk.tls.version:
         return None
+    if has_tried_clear and talk.protocol not in ("", "smtp", "tls", "tls-alert"):
+        return None
     if talk.tls.alert:
         return Step(Opening.TLS, is_lenient=True)
     if not has_tried_clear:

@@ -8,6 +8,7 @@ from typing import Final
 from postreeve.checks.conversation import Conversation, Ending, Opening, Said
 from postreeve.checks.facts import Intent
 from postreeve.checks.judge.case import IMPLICIT_PORTS, Case
+from postreeve.checks.judge.interception import is_proven
 from postreeve.checks.judge.reply import read_reply
 from postreeve.checks.judge.verdicts import found
 from postreeve.checks.judge.wording import ended, quoted, shaken, told
@@ -70,8 +71,12 @@ def _no_greeting(case: Case, talk: Conversation) -> Iterator[Verdict]:
     implicit = case.speaks_implicit_tls
     if implicit is not None and implicit.tls is not None:
         if case.mode is not Intent.AUTO:
-            wait = ended(talk)
-            yield found(case, "plain-to-tls", Confidence.HIGH, Stage.BANNER, wait, shaken(implicit.tls))
+            lines = (ended(talk), shaken(implicit.tls))
+            # RFC 8314 has no TLS from the first octet on port 25: a proxy that opens TLS on the way does that.
+            is_odd = case.endpoint.port == 25 and not is_proven(case)
+            certain = Confidence.MEDIUM if is_odd else Confidence.HIGH
+            maybe = "no server does that on port 25: a proxy on the way may have answered (transparent-proxy)"
+            yield found(case, "plain-to-tls", certain, Stage.BANNER, *lines, maybe if is_odd else "")
         return
     if talk.protocol in ("tls", "tls-alert"):
         line = f"in the clear it answers with a TLS record: {quoted(talk.heard)}"
@@ -130,9 +135,8 @@ def _refused(case: Case, talk: Conversation, greeting: Said) -> Verdict:
         return found(case, "banner-421", Confidence.HIGH, Stage.BANNER, told(greeting))
     reading = read_reply(greeting.code, text, Stage.BANNER)
     if reading is not None and reading.cause not in ("reply-permanent", "reply-temporary", "policy-refused"):
-        return found(
-            case, reading.cause, reading.confidence, Stage.BANNER, told(greeting), list=reading.name or "the list"
-        )
+        name = reading.name or "the list that the reply means"
+        return found(case, reading.cause, reading.confidence, Stage.BANNER, told(greeting), list=name)
     if greeting.code >= 500:
         return found(case, "banner-554", Confidence.HIGH, Stage.BANNER, told(greeting))
     if greeting.code >= 400:

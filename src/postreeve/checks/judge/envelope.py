@@ -67,7 +67,7 @@ def _certainty(reading: Reading, talk: Conversation) -> Confidence:
 
 def _blanks(case: Case, reading: Reading) -> dict[str, str]:
     return {
-        "list": reading.name or "the list",
+        "list": reading.name or "the list that the reply means",
         "sender": case.asked.mail_from,
         "recipient": case.asked.recipient,
         "domain": case.asked.mail_from.rpartition("@")[2],

@@ -10,23 +10,36 @@ from collections.abc import Mapping
 from typing import Final
 
 from postreeve.checks.facts import Intent
-from postreeve.checks.judge.case import IMPLICIT_PORTS, Case, ipaddress_version, is_loopback, is_private
+from postreeve.checks.judge.case import (
+    IMPLICIT_PORTS,
+    STARTTLS_PORTS,
+    Case,
+    first,
+    ipaddress_version,
+    is_loopback,
+    is_private,
+)
 from postreeve.checks.judge.mode import mode_lines
 from postreeve.checks.knowledge import causes, fill
+from postreeve.checks.path import ControlRole, DialOutcome
 from postreeve.ports.network import by_id
 
 _BLANK: Final = re.compile(r"\{(\w+)\}")
 
 _TEXTS: Final[Mapping[str, str]] = {
     "local-forbidden": (
-        "Allow this machine to connect out to port {port}: nft list ruleset | grep -n 'dport' shows the rule; a "
-        "systemd unit needs IPAddressAllow={address}, SELinux setsebool -P httpd_can_sendmail on."
+        "Allow this machine to connect out to port {port}. Which rule forbids it:\n  nft list ruleset | grep -n dport\n"
+        "A systemd unit needs:\n  IPAddressAllow={address}\nSELinux needs:\n  setsebool -P httpd_can_sendmail on"
     ),
     "source-address": (
-        "Use an address that this machine has (ip -br addr), or add it: ip addr add {source} dev DEVICE. Postfix: "
-        "smtp_bind_address; Exim: interface."
+        "Use an address that this machine has, or give it this one:\n  ip -br addr\n"
+        "  ip addr add {source} dev DEVICE\nPostfix has it in smtp_bind_address, Exim in interface."
     ),
-    "no-route": "Give this machine a way out: ip route get {address} must name a gateway; then try again.",
+    "no-route": "Give this machine a way out; this must name a gateway:\n  ip route get {address}",
+    "tcp-timeout": (
+        "Which port of {host} answers from here, and why others do not:\n  postreeve ports {host}\nWhere none "
+        "does: the host is down, its address is wrong, or a firewall drops what comes from here; try from elsewhere."
+    ),
     "tcp-unreachable-v6": (
         "Use IPv4 for {host}: Postfix inet_protocols = ipv4; Node family: 4; curl -4; or give this machine a route "
         "for IPv6 (ip -6 route)."
@@ -43,15 +56,21 @@ _TEXTS: Final[Mapping[str, str]] = {
     ),
     "blocked-by-network": (
         "This network ({platform}) lets no packets to port {port} through. Ask it to open outbound TCP {port}, or "
-        "use a port that it lets through: postreeve ports {host} says which."
+        "use a port that it lets through:\n  postreeve ports {host}"
     ),
     "blocked-far-side": (
-        "On the server: open TCP {port} in its firewall and its provider's security group for your address (nft add "
-        "rule inet filter input tcp dport {port} accept). Nothing on this side helps, but another of its open ports."
+        "On the server, open TCP {port} in its firewall and in its provider's security group:\n  nft add rule inet "
+        "filter input tcp dport {port} accept\nNothing on this side helps, but another of its open ports:\n"
+        "  postreeve ports {host}"
     ),
     "blocked-on-the-way": (
-        "The firewall at {sender} refuses TCP {port}: ask whoever runs it (whois {sender}) to let it through, or use "
-        "another port: postreeve ports {host}."
+        "The firewall at {sender} refuses TCP {port}. Ask whoever runs it to let it through, or use another port:\n"
+        "  whois {sender}\n  postreeve ports {host}"
+    ),
+    "immediate-close": (
+        "On {host}, look for your address in the log of this second and among the banned:\n"
+        "  journalctl --since -10min | grep -F {from}\n  fail2ban-client banned {from}\n"
+        "A proxy in front of a server that is down hangs up like this too."
     ),
     "banner-not-smtp": "Port {port} of {host} speaks {protocol}. Use the port for mail submission:\n{other}",
     "plain-to-tls": (
@@ -59,8 +78,9 @@ _TEXTS: Final[Mapping[str, str]] = {
     ),
     "tls-to-plain": "Port {port} of {host} speaks SMTP in the clear first. Set the mode to STARTTLS:\n{starttls}",
     "starttls-missing": (
-        "If {host} is yours: give it a certificate and switch STARTTLS on (Postfix: smtpd_tls_cert_file, "
-        "smtpd_tls_key_file, smtpd_tls_security_level = may). Otherwise use its port 465:\n{other}"
+        "If {host} is yours, give it a certificate and switch STARTTLS on (Postfix):\n  postconf -e "
+        "smtpd_tls_chain_files=KEY,FULLCHAIN smtpd_tls_security_level=may && postfix reload\n"
+        "Otherwise use a port of it that has TLS:\n{other}"
     ),
     "starttls-stripped": (
         "Something between here and {host} removes STARTTLS. Use implicit TLS, which it cannot edit:\n{other}\nor "
@@ -71,51 +91,54 @@ _TEXTS: Final[Mapping[str, str]] = {
         "(CVE-2011-0411). If not: somebody on the way writes into the connection; use implicit TLS:\n{other}"
     ),
     "tls-protocol": (
-        "On {host}: switch TLS 1.2 and 1.3 on (Postfix: smtpd_tls_protocols = >=TLSv1.2); it offers {versions} only. "
-        "Until then, for this host only: MinProtocol = TLSv1 and CipherString = DEFAULT@SECLEVEL=0."
+        "On {host}, which offers {versions} only, switch TLS 1.2 and 1.3 on (Postfix):\n  postconf -e "
+        "'smtpd_tls_protocols = >=TLSv1.2' && postfix reload\nUntil then, for this host only, in the client's "
+        "OpenSSL settings:\n  MinProtocol = TLSv1\n  CipherString = DEFAULT@SECLEVEL=0"
     ),
     "tls-alert": (
         "Look into the log of {host} for the handshake that ended with {alert}, at the second of this probe."
     ),
     "sni-unrecognized": ("Put another name into the host setting, {good}: the server knows none called “{host}”."),
     "cert-selfsigned": (
-        "On {host}: install a certificate of a public authority: {issue}. For a server that stays "
+        "On {host}, install a certificate of an authority that clients know:\n  {issue}\nFor a server that stays "
         "private, trust exactly this certificate in the client; do not switch verification off."
     ),
     "cert-chain-root": (
-        "Install the root certificate {issuer} where this client looks for authorities (Debian: "
-        "/usr/local/share/ca-certificates, then update-ca-certificates). If it is an antivirus program's: exclude "
-        "{host}:{port}."
+        "Install the root certificate {issuer} where this client looks for authorities (Debian):\n"
+        "  cp ROOT.crt /usr/local/share/ca-certificates/ && update-ca-certificates\n"
+        "If it is an antivirus program's, exclude {host}:{port} there."
     ),
     "cert-private-root": (
-        "Install the certificate of {issuer} where this client looks for authorities (Debian: "
-        "/usr/local/share/ca-certificates, then update-ca-certificates), or have {host} use a public authority."
+        "Install the certificate of {issuer} where this client looks for authorities (Debian):\n"
+        "  cp ROOT.crt /usr/local/share/ca-certificates/ && update-ca-certificates\n"
+        "or have {host} use one that clients know:\n  {issue}"
     ),
     "cert-missing-intermediate": (
-        "On {host}: serve the whole chain, leaf first, then {missing}: with certbot fullchain.pem in place of "
-        "cert.pem (Postfix: smtpd_tls_chain_files = KEY, fullchain.pem); then reload."
+        "On {host}, serve the whole chain, leaf first, then {missing}; of certbot's files that is fullchain.pem, not "
+        "cert.pem (Postfix):\n  postconf -e smtpd_tls_chain_files=PRIVKEY.pem,FULLCHAIN.pem && postfix reload"
     ),
     "cert-expired": (
-        "On {host}: renew and reload: certbot renew --deploy-hook 'systemctl reload postfix dovecot'. If the file is "
-        "new already, the server was not reloaded."
+        "On {host}, renew and reload; if the file is new already, reloading is what was forgotten:\n"
+        "  certbot renew --deploy-hook 'systemctl reload postfix dovecot'"
     ),
     "cert-hostname": (
-        "Use the name in the certificate as host ({good}), or have the certificate issued for {host}: {issue}."
+        "Use the name in the certificate as host ({good}), or have the certificate issued for {host}:\n  {issue}"
     ),
     "cert-ip": "Put the name into the host setting in place of {host}: {good}.",
     "cert-revoked": (
-        "On {host}: have a new certificate issued with a new key (certbot renew --force-renewal --new-key), install "
-        "it and reload."
+        "On {host}, have a new certificate issued with a new key, install it and reload:\n"
+        "  certbot renew --force-renewal --new-key --deploy-hook 'systemctl reload postfix dovecot'"
     ),
     "auth-before-tls": "Switch STARTTLS on, then log in:\n{starttls}",
     "auth-not-offered": (
         "Log in where the server offers it, which is a submission port and not {host}:{port}:\n{other}\nIf it is "
-        "yours: smtpd_sasl_auth_enable = yes (Postfix). Beware: some libraries send without a login and say nothing."
+        "yours (Postfix):\n  postconf -e smtpd_sasl_auth_enable=yes && postfix reload\n"
+        "Beware: some libraries send without a login and say nothing."
     ),
-    "auth-in-clear": "Use TLS before the login:\n{starttls}",
+    "auth-in-clear": "Use TLS before the login:\n{secured}",
     "tls-timeout": (
-        "On {host}: find out why it stops after the ClientHello (its log of this second); try TLS 1.2 only (openssl "
-        "s_client -tls1_2 -starttls smtp -connect {host}:{port}) to see whether the large ClientHello is to blame."
+        "On {host}, find out why it stops after the ClientHello (its log of this second). Whether a large ClientHello "
+        "is to blame:\n  openssl s_client -tls1_2 {s_client} -connect {host}:{port}"
     ),
     "no-reply": (
         "On {host}: find out what it waits for at {where} (a slow DNS lookup, milter or password service); its log "
@@ -127,20 +150,20 @@ _TEXTS: Final[Mapping[str, str]] = {
     ),
     "helo-fqdn": "Set the client's EHLO name to a full host name that resolves: {name_setting}",
     "null-mx": (
-        "{domain} publishes “MX 0 .”: it takes no mail. Correct the address, or, for a domain of yours, the record: "
-        "{domain}. IN MX 10 MAILHOST.{domain}."
+        "{domain} publishes “MX 0 .”: it takes no mail. Correct the address, or, for a domain of yours, the record:\n"
+        "  {domain}. IN MX 10 mail.{domain}."
     ),
     "no-mx": (
-        "{domain} has neither an MX nor an address record. Correct the domain, or, if it is yours, publish: "
-        "{domain}. IN MX 10 mail.{domain}."
+        "{domain} has neither an MX nor an address record. Correct the domain, or, if it is yours, publish:\n"
+        "  {domain}. IN MX 10 mail.{domain}."
     ),
     "no-srv": (
         "{domain} publishes no submission service. Take the host from its provider's page, or, if it is yours, "
-        "publish: _submissions._tcp.{domain}. IN SRV 0 1 465 mail.{domain}."
+        "publish:\n  _submissions._tcp.{domain}. IN SRV 0 1 465 mail.{domain}."
     ),
     "dnssec-bogus": (
-        "The zone's signatures do not verify: have whoever runs it sign it again and compare DS with DNSKEY (delv "
-        "{host}); a validating resolver is right to refuse."
+        "The zone's signatures do not verify: have whoever runs it sign it again and compare DS with DNSKEY; a "
+        "validating resolver is right to refuse:\n  delv {host}"
     ),
     "split-horizon": (
         "From here {host} is {address}, elsewhere it is {elsewhere}. Use the network the inner address belongs to, "
@@ -179,8 +202,11 @@ def _blanks(case: Case) -> dict[str, str]:
         "unblock": f"; there: {network.unblock}" if network and network.unblock else "",
         "implicit": mode_lines(library, host, port, Intent.IMPLICIT),
         "starttls": mode_lines(library, host, port, Intent.STARTTLS),
-        "other": _other_port(case),
+        "secured": mode_lines(library, host, port, Intent.STARTTLS),
+        "other": other_port(case),
         "issue": _issue(case),
+        "from": first(dial.local_address for dial in case.endpoint.dials) or "YOUR-ADDRESS",
+        "s_client": "" if port in IMPLICIT_PORTS else "-starttls smtp",
         "good": "the name its operator publishes",
         "versions": "old versions",
         "name_setting": _name_setting(library),
@@ -190,15 +216,26 @@ def _blanks(case: Case) -> dict[str, str]:
 def _issue(case: Case) -> str:
     """How a certificate for this host is had; a public authority knows no names of one label and no inner hosts."""
     is_public = "." in case.host and not is_private(case.endpoint.address) and not ipaddress_version(case.host)
-    return f"certbot certonly -d {case.host}" if is_public else f"your own authority, with {case.host} as a name"
+    return (
+        f"certbot certonly -d {case.host}" if is_public else f"(issued by your own authority for the name {case.host})"
+    )
 
 
-def _other_port(case: Case) -> str:
-    """Settings for a port of this host that takes submissions: one that answered, else 465, else 587."""
+def other_port(case: Case) -> str:
+    """Settings for a port of this host that takes submissions: one that answered, else one that was not tried."""
     host, library = case.host, case.asked.library
-    if case.endpoint.port in IMPLICIT_PORTS or is_loopback(case.endpoint.address):
-        return mode_lines(library, host, 587, Intent.STARTTLS)
-    return mode_lines(library, host, 465, Intent.IMPLICIT)
+    tried = case.controls(ControlRole.OTHER_PORT)
+    for one in sorted(tried, key=lambda control: control.dial.port not in IMPLICIT_PORTS):
+        if one.dial.outcome is not DialOutcome.OPEN or one.dial.port == 25:
+            continue
+        if one.dial.port in IMPLICIT_PORTS:
+            return mode_lines(library, host, one.dial.port, Intent.IMPLICIT)
+        if one.dial.port in STARTTLS_PORTS and one.banner.startswith("220"):
+            return mode_lines(library, host, one.dial.port, Intent.STARTTLS)
+    left = {465, 587} - {one.dial.port for one in tried} - {case.endpoint.port}
+    if 465 in left and not is_loopback(case.endpoint.address):
+        return mode_lines(library, host, 465, Intent.IMPLICIT)
+    return mode_lines(library, host, 587, Intent.STARTTLS) if left else f"  postreeve ports {host}"
 
 
 def _name_setting(library: str) -> str:

@@ -57,7 +57,7 @@ def _refused(case: Case, hello: Said, *, is_over: bool) -> Iterator[Verdict]:
         certain = Confidence.HIGH if hello.code in (501, 504) else Confidence.MEDIUM
         yield found(case, "helo-fqdn", certain, Stage.EHLO, told(hello))
         return
-    name = reading.name or "the list"
+    name = reading.name or "the list that the reply means"
     yield found(case, reading.cause, reading.confidence, Stage.EHLO, told(hello), list=name)
 
 

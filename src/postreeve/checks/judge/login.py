@@ -7,6 +7,7 @@ from typing import Final
 
 from postreeve.checks.conversation import Said
 from postreeve.checks.judge.case import Case, capabilities, mechanisms
+from postreeve.checks.judge.fix import other_port
 from postreeve.checks.judge.hello import cut_off
 from postreeve.checks.judge.reply import read_reply
 from postreeve.checks.judge.verdicts import found
@@ -54,7 +55,8 @@ def judge_login(case: Case) -> Iterator[Verdict]:
         yield _no_password(case, hello, offered)
     elif not hello.is_in_tls:
         line = "it offers AUTH without TLS; a password would go over the wire for all to read, so none was sent"
-        yield found(case, "auth-in-clear", Confidence.HIGH, Stage.AUTH, told(hello), line)
+        secured = "" if "STARTTLS" in capabilities(hello) else other_port(case)
+        yield found(case, "auth-in-clear", Confidence.HIGH, Stage.AUTH, told(hello), line, secured=secured)
     elif talk.ended_at is Stage.AUTH:
         line = f"none of the mechanisms that it offers fits the credentials: {' '.join(offered)}"
         yield found(case, "auth-no-mech", Confidence.MEDIUM, Stage.AUTH, told(hello), line)

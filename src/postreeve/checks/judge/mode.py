@@ -6,8 +6,9 @@ from typing import Final
 
 from postreeve.checks.facts import Intent
 
+# Two blanks stand between the lines of a settings file.
 _STARTTLS: Final = {
-    "python": 'smtplib.SMTP("{host}", {port}), then starttls(context=ssl.create_default_context())',
+    "python": 'server = smtplib.SMTP("{host}", {port}); server.starttls(context=ssl.create_default_context())',
     "django": 'EMAIL_HOST = "{host}"; EMAIL_PORT = {port}; EMAIL_USE_TLS = True; EMAIL_USE_SSL = False',
     "flask-mail": 'MAIL_SERVER = "{host}"; MAIL_PORT = {port}; MAIL_USE_TLS = True; MAIL_USE_SSL = False',
     "nodemailer": '{{ host: "{host}", port: {port}, secure: false, requireTLS: true }}',
@@ -19,8 +20,8 @@ _STARTTLS: Final = {
     "spring.mail.properties.mail.smtp.starttls.required=true",
     "javamail": "mail.smtp.host={host}  mail.smtp.port={port}  "
     "mail.smtp.starttls.required=true  mail.smtp.ssl.enable=false",
-    "go": 'smtp.SendMail("{host}:{port}", …)',
-    "dotnet": 'client.Connect("{host}", {port}, SecureSocketOptions.StartTls)',
+    "go": 'err := smtp.SendMail("{host}:{port}", auth, from, to, message)',
+    "dotnet": 'client.Connect("{host}", {port}, SecureSocketOptions.StartTls);',
     "curl": "curl --ssl-reqd smtp://{host}:{port}",
     "swaks": "swaks --server {host}:{port} --tls",
     "msmtp": "host {host}  port {port}  tls on  tls_starttls on",
@@ -28,7 +29,7 @@ _STARTTLS: Final = {
     "exim": "hosts_require_tls = {host}, port = {port}, protocol = smtp",
 }
 _IMPLICIT: Final = {
-    "python": 'smtplib.SMTP_SSL("{host}", {port}, context=ssl.create_default_context())',
+    "python": 'server = smtplib.SMTP_SSL("{host}", {port}, context=ssl.create_default_context())',
     "django": 'EMAIL_HOST = "{host}"; EMAIL_PORT = {port}; EMAIL_USE_SSL = True; EMAIL_USE_TLS = False',
     "flask-mail": 'MAIL_SERVER = "{host}"; MAIL_PORT = {port}; MAIL_USE_SSL = True; MAIL_USE_TLS = False',
     "nodemailer": '{{ host: "{host}", port: {port}, secure: true }}',
@@ -39,8 +40,9 @@ _IMPLICIT: Final = {
     "spring": "spring.mail.host={host}  spring.mail.port={port}  spring.mail.properties.mail.smtp.ssl.enable=true",
     "javamail": "mail.smtp.host={host}  mail.smtp.port={port}  "
     "mail.smtp.ssl.enable=true  mail.smtp.starttls.enable=false",
-    "go": 'tls.Dial("tcp", "{host}:{port}", &tls.Config{{ServerName: "{host}"}}), then smtp.NewClient',
-    "dotnet": 'client.Connect("{host}", {port}, SecureSocketOptions.SslOnConnect) (MailKit; System.Net.Mail cannot)',
+    "go": 'conn, err := tls.Dial("tcp", "{host}:{port}", &tls.Config{{ServerName: "{host}"}})  '
+    'client, err := smtp.NewClient(conn, "{host}")',
+    "dotnet": 'client.Connect("{host}", {port}, SecureSocketOptions.SslOnConnect); // MailKit; System.Net.Mail cannot',
     "curl": "curl smtps://{host}:{port}",
     "swaks": "swaks --server {host}:{port} --tls-on-connect",
     "msmtp": "host {host}  port {port}  tls on  tls_starttls off",
@@ -52,9 +54,9 @@ _SHOWN: Final = ("python", "nodemailer", "phpmailer", "javamail", "dotnet")
 
 
 def mode_lines(library: str, host: str, port: int, mode: Intent) -> str:
-    """The settings of this library; of the most used ones where none was named, each on a line of its own."""
+    """The settings of this library, to be pasted; of the most used ones where none was named, a line for each."""
     table = _IMPLICIT if mode is Intent.IMPLICIT else _STARTTLS
     known = _ALIASES.get(library.lower(), library.lower())
     if known in table:
-        return table[known].format(host=host, port=port)
+        return "\n".join(f"  {line}" for line in table[known].format(host=host, port=port).split("  "))
     return "\n".join(f"  {name}: {table[name].format(host=host, port=port)}" for name in _SHOWN)

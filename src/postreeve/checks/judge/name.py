@@ -40,9 +40,14 @@ def judge_names(facts: Facts) -> Iterator[Verdict]:
 def _unresolved(facts: Facts, lookups: list[Lookup], evidence: tuple[str, ...], domain: str) -> Iterator[Verdict]:
     host = facts.names.host or domain
     addresses = [one for one in lookups if one.kind in ("A", "AAAA")] or lookups
-    guess = f"did you mean {facts.names.suggestion}?" if facts.names.suggestion else ""
-    lines = tuple(line for line in (*evidence, guess) if line)
-    fix = f"Put {facts.names.suggestion} into the host setting in place of {host}." if facts.names.suggestion else ""
+    meant, fix = facts.names.suggestion, ""
+    if meant and meant != host:
+        evidence = (*evidence, f"did you mean {meant}?")
+        fix = f"Put {meant} into the host setting in place of {host}."
+    elif meant:
+        fix = f"The bare name in it, {meant}, does not resolve either: take the host from the provider's page, and put "
+        fix += "it into the host setting without scheme, path and port."
+    lines = evidence
     if any(one.absence == "NXDOMAIN" for one in addresses):
         yield _verdict("dns-nxdomain", Confidence.HIGH, lines, fix=fix, host=host)
     elif any(one.failure for one in addresses):
@@ -93,6 +98,8 @@ def looked_up(lookup: Lookup) -> str:
     server = f" (asked {lookup.server})" if lookup.server else ""
     checking = ", checking disabled" if lookup.is_checking_disabled else ""
     answer = lookup.failure or lookup.absence or ", ".join(lookup.records) or "nothing"
+    if lookup.kind == "getaddrinfo":
+        return f"this system (getaddrinfo) says of {lookup.name}: {answer}"
     return f"DNS {lookup.kind} {lookup.name}{server}{checking}: {answer}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from postreeve.checks.facts import Endpoint
 from postreeve.checks.judge.case import Case, is_loopback, is_private
 from postreeve.checks.judge.verdicts import found
-from postreeve.checks.judge.wording import controlled, dialled, traced
+from postreeve.checks.judge.wording import controls_of, dialled, traced
 from postreeve.checks.path import Control, ControlRole, Dial, DialOutcome
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import Confidence, Verdict
@@ -186,4 +186,4 @@ def _ends_near(case: Case) -> bool:
 def _paths(case: Case) -> tuple[str, ...]:
     trace = (traced(case.endpoint.trace),) if case.endpoint.trace is not None else ()
     roles = (ControlRole.OTHER_PORT, ControlRole.KNOWN_GOOD, ControlRole.NOWHERE)
-    return (*trace, *(controlled(one) for role in roles for one in case.controls(role)))
+    return (*trace, *(line for role in roles for line in controls_of(case.controls(role))))

@@ -175,7 +175,7 @@ _RULES: Final = (
     _rule(
         "ptr-missing", "[45]..",
         r"reverse (dns|host|name|lookup)|\bptr\b|\brdns\b|client host rejected: cannot find|5\.7\.25\b|"
-        r"4\.7\.23\b|hostname lookup",
+        r"4\.7\.23\b|hostname lookup|\bip (address )?(must|does not|doesn't|did not) (reverse[- ])?resolve",
     ),
     _rule("outlook-57515", "5..", r"5\.7\.515\b|5\.7\.509\b"),
     _rule(

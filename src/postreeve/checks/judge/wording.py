@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -35,6 +36,25 @@ _ICMP_V6: Final = {
 }
 
 
+_DIALLED: Final = {
+    DialOutcome.OPEN: "connected",
+    DialOutcome.REFUSED: "was refused",
+    DialOutcome.RESET: "was reset",
+    DialOutcome.TIMED_OUT: "got no answer at all",
+    DialOutcome.UNREACHABLE: "was unreachable",
+    DialOutcome.PROHIBITED: "was prohibited by a firewall",
+    DialOutcome.NO_ROUTE: "has no route from this machine",
+    DialOutcome.NO_SOURCE: "could not be tried: the source address is not one of this machine's",
+    DialOutcome.FORBIDDEN: "was forbidden by this machine itself",
+    DialOutcome.OTHER: "failed",
+}
+_ROLES: Final = {
+    ControlRole.OTHER_PORT: "control, another port of the same host",
+    ControlRole.KNOWN_GOOD: "control, a host that is known to answer",
+    ControlRole.NOWHERE: "control, an address where nobody can answer",
+}
+
+
 def quoted(text: str) -> str:
     """A peer's words, marked as such and bounded."""
     short = text if len(text) <= _MOST else text[:_MOST] + " …"
@@ -61,18 +81,7 @@ def dialled(dial: Dial) -> str:
     """What came of a connect."""
     where = at(dial.address, dial.port)
     source = f" from {dial.local_address}" if dial.local_address else ""
-    words = {
-        DialOutcome.OPEN: "connected",
-        DialOutcome.REFUSED: "was refused",
-        DialOutcome.RESET: "was reset",
-        DialOutcome.TIMED_OUT: "got no answer at all",
-        DialOutcome.UNREACHABLE: "was unreachable",
-        DialOutcome.PROHIBITED: "was prohibited by a firewall",
-        DialOutcome.NO_ROUTE: "has no route from this machine",
-        DialOutcome.NO_SOURCE: "could not be tried: the source address is not one of this machine's",
-        DialOutcome.FORBIDDEN: "was forbidden by this machine itself",
-        DialOutcome.OTHER: "failed",
-    }[dial.outcome]
+    words = _DIALLED[dial.outcome]
     error = f", {dial.error}" if dial.error else ""
     answer = f"; {icmp_words(dial.icmp)}" if dial.icmp else ""
     return f"TCP to {where}{source} {words} ({dial.seconds:.2f} s{error}){answer}"
@@ -81,12 +90,27 @@ def dialled(dial: Dial) -> str:
 def controlled(control: Control) -> str:
     """What came of a control."""
     banner = f", and it greeted with {quoted(control.banner)}" if control.banner else ""
-    kind = {
-        ControlRole.OTHER_PORT: "control, another port of the same host",
-        ControlRole.KNOWN_GOOD: "control, a host that is known to answer",
-        ControlRole.NOWHERE: "control, an address where nobody can answer",
-    }[control.role]
-    return f"{kind}: {dialled(control.dial)}{banner}"
+    return f"{_ROLES[control.role]}: {dialled(control.dial)}{banner}"
+
+
+def controls_of(controls: Sequence[Control]) -> Iterator[str]:
+    """What came of controls of one role: those of one address that ended alike in one line."""
+    alike: dict[tuple[object, ...], list[Control]] = {}
+    for one in controls:
+        key = (one.dial.address, one.dial.outcome, one.dial.icmp) if not one.banner else (one,)
+        alike.setdefault(key, []).append(one)
+    for group in alike.values():
+        first = group[0]
+        if len(group) == 1:
+            yield controlled(first)
+            continue
+        ports = ", ".join(str(one.dial.port) for one in group)
+        slowest = max(one.dial.seconds for one in group)
+        answer = f"; {icmp_words(first.dial.icmp)}" if first.dial.icmp else ""
+        what = (
+            "other ports of the same host" if first.role is ControlRole.OTHER_PORT else f"ports of {first.dial.address}"
+        )
+        yield f"controls, {what}: {ports}: TCP {_DIALLED[first.dial.outcome]} (within {slowest:.1f} s){answer}"
 
 
 def traced(trace: Trace) -> str:
