@@ -23,6 +23,8 @@ from tests.firewall.ufw_real import within
 
 PARTS = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules", "/etc/default/ufw")
 BASE = ("/etc/ufw/before.rules", "/etc/ufw/before6.rules", "/etc/ufw/after.rules", "/etc/ufw/after6.rules")
+NOISE = (67, 68, 137, 138, 546, 1900, 5353)
+"""About these ufw has rules of its own."""
 CUT = "----- cut here -----\n"
 
 
@@ -129,6 +131,28 @@ def test_ufw_takes_our_rules_and_gives_them_back(exposure: object) -> None:
         assert [pass_through(ruleset, packet).verdict for ruleset in rulesets] == [meant] * 3, packet
     assert Verdict.ACCEPT in seen
     assert Verdict.REJECT in seen
+
+
+@pytest.mark.slow
+@pytest.mark.peer("ufw", "iptables", "namespaces")
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_ufw_takes_policies_by_chance(seed: int) -> None:
+    chance = random.Random(seed)
+    policy = fit(draw_policy(chance, most=12)[0]).policy
+    printed = within(
+        load(render(policy))
+        + "ufw --force enable >/dev/null\n"
+        + show(*(f"cat {name}" for name in PARTS), "iptables-save", "ip6tables-save")
+    ).split(CUT)
+    user, user6, defaults, ipv4, ipv6 = printed[:5]
+    assert by_family_and_side(read_own(user, user6, defaults)) == replace(by_family_and_side(policy), name="ufw")
+    rulesets = [read(Texts(user, user6, defaults)), iptables.read(ipv4, ipv6)]
+    for _ in range(300):
+        packet = draw_packet(chance)
+        if packet.protocol is Protocol.ICMP or (packet.protocol is Protocol.UDP and packet.port in NOISE):
+            continue
+        meant = decide(policy, packet).verdict
+        assert [pass_through(ruleset, packet).verdict for ruleset in rulesets] == [meant] * 2, packet
 
 
 @pytest.mark.peer("ufw", "iptables", "namespaces")
