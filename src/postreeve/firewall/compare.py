@@ -19,11 +19,10 @@ from postreeve.firewall.interval import (
     ALL_TYPES,
     Intervals,
     contains,
-    of_networks,
-    of_ports,
     tidy,
     to_networks,
 )
+from postreeve.firewall.reach import Corner, is_about, peers_of, ranges_of
 from postreeve.firewall.ruleset import Hook, Ruleset
 
 _STATES: Final = (State.NEW, State.ESTABLISHED)
@@ -45,20 +44,6 @@ class Kind(Enum):
     """Is refused as before, but silently in place of an answer, or the other way round."""
     UNKNOWN = "unknown"
     """Cannot be told on one of the sides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Corner:
-    """The dimensions without ranges. "" stands for every other interface, account or set than those named."""
-
-    hook: Hook
-    family: Family
-    protocol: Protocol
-    state: State
-    interface: str
-    user: str
-    peer_set: str
-    is_within_rate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +150,11 @@ def _alike(corner: Corner) -> Corner:
 def _layers(ruleset: Ruleset, corner: Corner) -> _Layers:
     return tuple(
         (
-            *(_rule(flow, corner) for flow in layer.policy.flows if _is_about(flow, corner)),
+            *(
+                _Rule(peers_of(flow), ranges_of(flow, corner), None if flow.unknown else flow.verdict, flow)
+                for flow in layer.policy.flows
+                if is_about(flow, corner)
+            ),
             _Rule(
                 ALL_ADDRESSES[corner.family],
                 ALL_PORTS,
@@ -174,34 +163,6 @@ def _layers(ruleset: Ruleset, corner: Corner) -> _Layers:
             ),
         )
         for layer in ruleset.of(corner.hook)
-    )
-
-
-def _rule(flow: Flow, corner: Corner) -> _Rule:
-    ranges = ALL_PORTS
-    if corner.protocol is Protocol.ICMP:
-        ranges = tidy((one, one) for one in flow.icmp_types) or ALL_TYPES
-    elif flow.ports:
-        ranges = of_ports(flow.ports)
-    peers = ALL_ADDRESSES[flow.family] if flow.peer_set else of_networks(flow.peers)
-    return _Rule(peers, ranges, None if flow.unknown else flow.verdict, flow)
-
-
-def _is_about(flow: Flow, corner: Corner) -> bool:
-    direction = Direction.OUT if corner.hook is Hook.OUT else Direction.IN
-    if flow.direction is not direction or flow.family is not corner.family:
-        return False
-    if (corner.hook is Hook.FORWARD) != (flow.container is not None) and not (
-        corner.hook is Hook.FORWARD and flow.peer_set
-    ):
-        return False
-    return (
-        flow.protocol in (Protocol.ANY, corner.protocol)
-        and flow.state in (State.ANY, corner.state)
-        and flow.interface in ("", corner.interface)
-        and flow.user in ("", corner.user)
-        and flow.peer_set in ("", corner.peer_set)
-        and (flow.rate is None or corner.is_within_rate)
     )
 
 

@@ -51,16 +51,18 @@ def intersect(one: Intervals, other: Intervals) -> Intervals:
 def subtract(one: Intervals, other: Intervals) -> Intervals:
     """What is in the first and not in the second."""
     found: list[tuple[int, int]] = []
+    at = 0
     for first, last in one:
         begin = first
-        for low, high in other:
-            if high < begin:
-                continue
-            if low > last:
-                break
+        while at < len(other) and other[at][1] < begin:
+            at += 1
+        here = at
+        while here < len(other) and other[here][0] <= last:
+            low, high = other[here]
             if low > begin:
                 found.append((begin, low - 1))
             begin = high + 1
+            here += 1
         if begin <= last:
             found.append((begin, last))
     return tuple(found)
