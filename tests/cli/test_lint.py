@@ -14,6 +14,7 @@ import pytest
 
 from postreeve import cli
 from postreeve.checks.settings.rule import BY_ID
+from postreeve.cli import lint_files
 from postreeve.clientconfig.kind import KINDS
 from postreeve.clientconfig.settings import TlsMode
 
@@ -189,6 +190,89 @@ def test_lint_reads_a_file_as_the_kind_that_it_is_told(run: Run, tmp_path: Path)
     file.write_text(_WRONG)
     assert json.loads(run("lint", "--json", "--kind", "rails", file)[1])["files"][0]["settings"] == []
     assert json.loads(run("lint", "--json", "--kind", "django", file)[1])["files"][0]["settings"]
+
+
+def test_lint_fix_leaves_a_read_only_file_and_says_so_once(run: Run, wrong: Path) -> None:
+    wrong.chmod(0o444)
+    status, _, err = run("lint", "--fix", wrong)
+    assert status == 2
+    assert err == f"postreeve lint: {wrong}: read-only, not corrected\n"
+    assert wrong.read_text() == _WRONG
+    assert sorted(path.name for path in wrong.parent.iterdir()) == ["settings.py"]
+
+
+def test_lint_fix_loses_nothing_of_a_file_that_changed_meanwhile(
+    run: Run, wrong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = lint_files.read
+
+    def read_and_change(path: Path, *, is_named: bool) -> lint_files.Text | lint_files.Skipped:
+        text = read(path, is_named=is_named)
+        path.write_text("# somebody else was here\n" + _WRONG)
+        return text
+
+    monkeypatch.setattr(lint_files, "read", read_and_change)
+    status, _, err = run("lint", "--fix", wrong)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "changed in the meantime" in err
+    assert wrong.read_text().startswith("# somebody else was here\n")
+    assert not (wrong.parent / "settings.py~").exists()
+
+
+def test_lint_fix_keeps_an_older_backup_and_corrects_the_rest_when_one_fails(run: Run, tmp_path: Path) -> None:
+    one, other = tmp_path / "a.env", tmp_path / "b.env"
+    for file in (one, other):
+        file.write_text("SMTP_HOST=smtp.example.com\nSMTP_PORT=587\nSMTP_SECURE=true")
+    (tmp_path / "b.env~").write_text("precious")
+    one.chmod(0o400)
+    status, out, _ = run("lint", "--fix", one, other)
+    assert status == 2
+    assert "b.env.~2~ has what was there" in out
+    assert (tmp_path / "b.env~").read_text() == "precious"
+    assert other.read_text() == "SMTP_HOST=smtp.example.com\nSMTP_PORT=587\nSMTP_SECURE=false"
+
+
+def test_lint_fix_keeps_tabs_and_a_missing_last_line_end(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mail.js"
+    before = "const t = nodemailer.createTransport({\n\thost: 'smtp.example.com',\n\tport: 587,\n\tsecure: true,\n});"
+    file.write_text(before)
+    run("lint", "--fix", file)
+    after = file.read_text()
+    assert "\n\tsecure: false,\n" in after
+    assert "\n\trequireTLS: true" in after
+    assert run("lint", "--fix", file)[0] == 0
+    assert file.read_text() == after
+    assert not after.endswith("\n")
+
+
+def test_lint_says_what_it_skipped(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(_WRONG + "#" * 1_100_000)
+    (tmp_path / "binary.py").write_bytes(b"\0\1\2EMAIL_HOST = 'x'")
+    _, out, _ = run("lint", tmp_path)
+    assert "binary.py: skipped: binary" in out
+    assert "long.py: skipped: not a regular file or longer than 1 MiB" in out
+    skipped = json.loads(run("lint", "--json", tmp_path)[1])["skipped"]
+    assert sorted(Path(one["file"]).name for one in skipped) == ["binary.py", "long.py"]
+
+
+_IN_CODE = {
+    "a.go": f'package m\nvar d = gomail.NewDialer("smtp.example.com", 587, "a@example.com", "{_SECRET}")\n',
+    "a.py": "import smtplib\ns = smtplib.SMTP('smtp.example.com', 587)\n" + f"s.login('a@example.com', '{_SECRET}')\n",
+    "A.cs": f'using MailKit;\nc.Connect("smtp.example.com", 465, true);\nc.Authenticate("a", "{_SECRET}");\n',
+    "A.java": 'class A {\nvoid f() {\np.put("mail.smtp.host", "smtp.example.com");\n'
+    f'p.put("mail.smtp.password", "{_SECRET}");\n}}\n}}\n',
+}
+
+
+@pytest.mark.parametrize("option", ["--json", "--sarif", ""])
+@pytest.mark.parametrize("name", _IN_CODE)
+def test_lint_never_prints_a_password_that_is_an_argument(run: Run, tmp_path: Path, name: str, option: str) -> None:
+    (tmp_path / name).write_text(_IN_CODE[name])
+    status, out, err = run("lint", *([option] if option else []), tmp_path)
+    assert status == 1
+    assert "secret-in-file" in out
+    assert _SECRET not in out + err
 
 
 def test_lint_probe_connects_to_what_the_file_names(run: Run, tmp_path: Path) -> None:

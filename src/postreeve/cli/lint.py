@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -13,14 +13,15 @@ import typer
 from postreeve import __version__
 from postreeve.checks.finding import Level
 from postreeve.checks.settings.lint import Linted, lint_text
-from postreeve.checks.settings.report import json_document, masked, sarif_document, secrets_of
+from postreeve.checks.settings.report import json_document, masked, sarif_document, secrets_of, without_secrets
 from postreeve.checks.settings.subject import Problem
 from postreeve.cli import lint_files
-from postreeve.cli.lint_files import NoFile, Text
+from postreeve.cli.lint_files import NoFile, Skipped, Text
 from postreeve.cli.output import clean, plural, print_json, say
 from postreeve.clientconfig.kind import KINDS, kind_named
 from postreeve.clientconfig.settings import Kind
 
+_MOST_NAMED: Final = 5
 _BAD: Final = (Level.ERROR, Level.WARNING)
 
 
@@ -40,26 +41,23 @@ def lint(
     if not files:
         _refuse("name at least one file or directory")
     chosen = _kind(kind)
-    done: list[tuple[Linted, Text]] = []
-    try:
-        for path, is_named in lint_files.find(files):
-            text = lint_files.read(path, is_named=is_named)
-            if text is not None:
-                linted = lint_text(str(path), text.text, chosen)
-                if linted.settings or (is_named and len(files) == 1):
-                    done.append((linted, text))
-    except NoFile as problem:
-        _refuse(str(problem))
-    fixed = _write_all(done) if fix else frozenset()
-    left = [_after(linted, text, chosen) if linted.file in fixed else linted for linted, text in done]
+    done, skipped = _read_all(files, chosen)
+    fixed, failed = _write_all(done) if fix else ({}, [])
+    left = [_after(linted, chosen) if linted.file in fixed else linted for linted, _ in done]
+    left = [without_secrets(linted, text.text) for linted, (_, text) in zip(left, done, strict=True)]
     probes = _probe(left) if probe else None
     if sarif:
         print_json(sarif_document(left, __version__))
     elif as_json:
-        document = json_document(left, fixed)
+        document = json_document(left, frozenset(fixed), [(str(one.path), one.because) for one in skipped])
         print_json(document if probes is None else {**document, "probes": [one for one, _ in probes]})
     else:
         _print(done, left, fixed, probes)
+        _print_skipped(skipped)
+    for problem in failed:
+        sys.stderr.write(f"postreeve lint: {clean(problem)}\n")
+    if failed:
+        raise typer.Exit(2)
     is_bad = any(one.finding.level in _BAD for linted in left for one in linted.problems)
     if is_bad or any(not is_well for _, is_well in probes or ()):
         raise typer.Exit(1)
@@ -79,19 +77,38 @@ def _refuse(problem: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _write_all(done: Sequence[tuple[Linted, Text]]) -> frozenset[str]:
-    fixed = []
+def _read_all(files: Sequence[Path], kind: Kind | None) -> tuple[list[tuple[Linted, Text]], list[Skipped]]:
+    """Every file with settings, and those that were found and could not be read."""
+    done: list[tuple[Linted, Text]] = []
+    skipped: list[Skipped] = []
+    try:
+        for path, is_named in lint_files.find(files):
+            text = lint_files.read(path, is_named=is_named)
+            if isinstance(text, Skipped):
+                skipped.append(text)
+                continue
+            linted = lint_text(str(path), text.text, kind)
+            if linted.settings or (is_named and len(files) == 1):
+                done.append((linted, text))
+    except NoFile as problem:
+        _refuse(str(problem))
+    return done, skipped
+
+
+def _write_all(done: Sequence[tuple[Linted, Text]]) -> tuple[dict[str, Path], list[str]]:
+    """The files that were corrected, with their backups, and why others were not."""
+    fixed: dict[str, Path] = {}
+    failed: list[str] = []
     for linted, text in done:
         if linted.corrected != text.text:
             try:
-                lint_files.write(text, linted.corrected)
-            except OSError as problem:
-                _refuse(f"{linted.file}: {problem.strerror or 'cannot be written'}")
-            fixed.append(linted.file)
-    return frozenset(fixed)
+                fixed[linted.file] = lint_files.write(text, linted.corrected)
+            except NoFile as problem:
+                failed.append(str(problem))
+    return fixed, failed
 
 
-def _after(linted: Linted, text: Text, kind: Kind | None) -> Linted:
+def _after(linted: Linted, kind: Kind | None) -> Linted:
     return lint_text(linted.file, linted.corrected, kind)
 
 
@@ -104,7 +121,7 @@ def _probe(files: Sequence[Linted]) -> list[tuple[dict[str, Any], bool]]:
 def _print(
     done: Sequence[tuple[Linted, Text]],
     left: Sequence[Linted],
-    fixed: frozenset[str],
+    fixed: Mapping[str, Path],
     probes: list[tuple[dict[str, Any], bool]] | None,
 ) -> None:
     for (linted, text), after in zip(done, left, strict=True):
@@ -115,7 +132,7 @@ def _print(
             _print_problem(one, secrets)
         if linted.corrected != text.text:
             if linted.file in fixed:
-                say(f"{clean(linted.file)}: corrected; {clean(linted.file)}~ has what was there")
+                say(f"{clean(linted.file)}: corrected; {clean(str(fixed[linted.file]))} has what was there")
             _print_diff(linted, text, secrets)
     for document, _ in probes or ():
         _print_probe(document)
@@ -123,6 +140,13 @@ def _print(
     counts = [(sum(one.finding.level is level for one in problems), level.value) for level in Level]
     found = ", ".join(plural(count, noun) for count, noun in counts if count) or "nothing to complain about"
     say(f"{plural(sum(bool(linted.settings) for linted in left), 'file')} with mail settings: {found}")
+
+
+def _print_skipped(skipped: Sequence[Skipped]) -> None:
+    for one in skipped[:_MOST_NAMED]:
+        say(f"{clean(str(one.path))}: skipped: {one.because}")
+    if len(skipped) > _MOST_NAMED:
+        say(f"and {len(skipped) - _MOST_NAMED} more were skipped; --json names them")
 
 
 def _print_problem(one: Problem, secrets: Sequence[str]) -> None:

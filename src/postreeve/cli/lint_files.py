@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,14 @@ class Text:
     mark: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was found and not read."""
+
+    path: Path
+    because: str
+
+
 def find(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Every file to read, and whether it was named itself. Raises NoFile for a path that is not there."""
     for path in paths:
@@ -56,19 +66,17 @@ def _below(top: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def read(path: Path, *, is_named: bool) -> Text | None:
-    """The text of a file; None for one that is binary or too long and was only found. Raises NoFile."""
+def read(path: Path, *, is_named: bool) -> Text | Skipped:
+    """The text of a file. One that is binary or too long is skipped where it was only found; named, it is NoFile."""
     try:
-        if not path.is_file() or path.stat().st_size > MOST_OCTETS:
-            _refuse(path, "not a regular file or longer than 1 MiB", is_named)
-            return None
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_OCTETS:
+            return _refuse(path, "not a regular file or longer than 1 MiB", is_named)
         octets = path.read_bytes()
     except OSError as problem:
-        _refuse(path, problem.strerror or "cannot be read", is_named)
-        return None
+        return _refuse(path, problem.strerror or "cannot be read", is_named)
     if b"\0" in octets[:8192]:
-        _refuse(path, "binary, not a settings file", is_named)
-        return None
+        return _refuse(path, "binary, not a settings file", is_named)
     mark = b"\xef\xbb\xbf" if octets.startswith(b"\xef\xbb\xbf") else b""
     octets = octets[len(mark) :]
     try:
@@ -77,25 +85,55 @@ def read(path: Path, *, is_named: bool) -> Text | None:
         return Text(path, octets.decode("latin-1"), "latin-1", mark)
 
 
-def _refuse(path: Path, why: str, is_named: bool) -> None:
+def _refuse(path: Path, why: str, is_named: bool) -> Skipped:
     if is_named:
         raise NoFile(f"{path}: {why}")
+    return Skipped(path, why)
 
 
 def write(given: Text, text: str) -> Path:
-    """Put another text in a file's place, in one step and with its mode; returns the backup. Raises OSError."""
+    """Put another text in a file's place, in one step and with its mode and owner; returns the backup.
+
+    Raises NoFile, and leaves everything as it was, when the file is read-only, has changed since it was read, or
+    cannot be written.
+    """
     path = given.path.resolve()
-    backup = path.with_name(path.name + "~")
-    shutil.copy2(path, backup)
+    try:
+        status = path.stat()
+        if not status.st_mode & stat.S_IWUSR:
+            raise NoFile(f"{given.path}: read-only, not corrected")
+        if path.read_bytes() != given.mark + given.text.encode(given.encoding):
+            raise NoFile(f"{given.path}: changed in the meantime, not corrected; run it again")
+        backup = _free_name(path)
+        shutil.copy2(path, backup)
+        _replace(path, given.mark + text.encode(given.encoding), status)
+    except OSError as problem:
+        raise NoFile(f"{given.path}: not corrected: {problem.strerror or 'cannot be written'}") from None
+    except UnicodeEncodeError:
+        raise NoFile(f"{given.path}: not corrected: its encoding lacks a character of the correction") from None
+    return backup
+
+
+def _free_name(path: Path) -> Path:
+    """`FILE~`, or where that is another file already, `FILE.~2~` and so on."""
+    names = (path.name + "~", *(f"{path.name}.~{number}~" for number in range(2, 100)))
+    free = next((name for name in names if not path.with_name(name).exists()), None)
+    if free is None:
+        raise NoFile(f"{path}: there are too many backups of it already")
+    return path.with_name(free)
+
+
+def _replace(path: Path, octets: bytes, status: os.stat_result) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(given.mark + text.encode(given.encoding))
+            file.write(octets)
             file.flush()
             os.fsync(file.fileno())
-        shutil.copymode(path, name)
+        with contextlib.suppress(PermissionError):
+            os.chown(name, status.st_uid, status.st_gid)
+        os.chmod(name, stat.S_IMODE(status.st_mode))
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return backup

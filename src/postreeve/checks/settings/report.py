@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -41,7 +42,21 @@ def secrets_of(linted: Linted, text: str) -> list[str]:
     return sorted((one for one in found if len(one) >= 3), key=len, reverse=True)
 
 
-def json_document(files: Sequence[Linted], fixed: frozenset[str] = frozenset()) -> dict[str, Any]:
+def without_secrets(linted: Linted, text: str) -> Linted:
+    """The same with no password in what the findings say."""
+    secrets = secrets_of(linted, text)
+    return replace(linted, problems=tuple(_hushed(one, secrets) for one in linted.problems)) if secrets else linted
+
+
+def _hushed(one: Problem, secrets: Sequence[str]) -> Problem:
+    finding = one.finding
+    because = tuple(masked(line, secrets) for line in finding.because)
+    return replace(one, finding=replace(finding, because=because, fix=masked(finding.fix, secrets)))
+
+
+def json_document(
+    files: Sequence[Linted], fixed: frozenset[str] = frozenset(), skipped: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     """Everything that was read and found; passwords are left out."""
     problems = [one for linted in files for one in linted.problems]
     return {
@@ -55,6 +70,7 @@ def json_document(files: Sequence[Linted], fixed: frozenset[str] = frozenset()) 
             }
             for linted in files
         ],
+        "skipped": [{"file": file, "because": because} for file, because in skipped],
         "summary": {level.value: sum(one.finding.level is level for one in problems) for level in Level},
     }
 

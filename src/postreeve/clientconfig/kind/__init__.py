@@ -42,6 +42,7 @@ from postreeve.clientconfig.kind.spring import SPRING
 from postreeve.clientconfig.kind.symfony import SYMFONY
 from postreeve.clientconfig.kind.thunderbird import THUNDERBIRD
 from postreeve.clientconfig.kind.wordpress import WORDPRESS
+from postreeve.clientconfig.program.program import basename
 from postreeve.clientconfig.settings import Kind, SubmissionSettings
 
 KINDS: Final[tuple[Kind, ...]] = (
@@ -99,9 +100,20 @@ def kind_named(name: str) -> Kind | None:
     return next((kind for kind in KINDS if kind.name == name), None)
 
 
+_MARKS: Final = ("smtp", "mail", "relayhost", "smarthost")
+
+
+def may_have_settings(file: str, text: str) -> bool:
+    """False for most of what a tree of sources has: no kind finds anything in a file without one of these words."""
+    lowered = text.lower()
+    return any(mark in lowered for mark in _MARKS) or "smtp" in basename(file)
+
+
 def read_all(file: str, text: str, kind: Kind | None = None) -> tuple[tuple[Kind, SubmissionSettings], ...]:
     """Every set of settings in a file with the kind that read it; what an earlier kind has read, no later one has."""
     found: list[tuple[Kind, SubmissionSettings]] = []
+    if kind is None and not may_have_settings(file, text):
+        return ()
     taken: set[int] = set()
     # A kind reads nothing in a file that is not its own, so nobody needs to be asked first.
     for each in (kind,) if kind is not None else KINDS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from postreeve.clientconfig.program.group import Group
 from postreeve.clientconfig.program.notation import Changes, Notation, Wish, rewrite
@@ -51,7 +52,8 @@ class Program:
 
     def read(self, file: str, text: str) -> tuple[SubmissionSettings, ...]:
         """Every set of mail settings in it, in order."""
-        return tuple(settings for settings, _group, _form in self._found(file, text))
+        found = self._found(file, text)
+        return tuple(settings for settings, _group, _form in found) if found else ()
 
     def correct(self, text: str, settings: SubmissionSettings, wanted: Wanted) -> tuple[Edit, ...] | None:
         """The edits that make it so, or None when it cannot be written."""
@@ -67,8 +69,10 @@ class Program:
 
     def _found(self, file: str, text: str) -> list[tuple[SubmissionSettings, Group, Form]]:
         found: list[tuple[SubmissionSettings, Group, Form]] = []
-        form = next((form for form in self.forms if form.is_mine(file, text)), None)
-        if form is None:
+        for form in self.forms:
+            if form.is_mine(file, text):
+                break
+        else:
             return found
         for group in form.scan(Source(text)):
             settings = self.settle(group)
@@ -108,6 +112,7 @@ def fulfil(
     return changes
 
 
+@lru_cache(maxsize=64)
 def basename(file: str) -> str:
     """The last part of a path, whichever slash it uses."""
     return file.replace("\\", "/").rpartition("/")[2].lower()
