@@ -20,6 +20,7 @@ from postreeve.app.process import describe
 from postreeve.checks.doctor.catalogue import CHECKS, examine
 from postreeve.checks.finding import Finding, Level
 from postreeve.checks.machine import Machine, QueueState
+from postreeve.cli.fold import say_folded
 from postreeve.cli.output import clean, clean_lines, plural, print_json, say
 from postreeve.cli.place import ConfigOption, JsonOption
 from postreeve.cli.place import installation as read_installation
@@ -225,13 +226,16 @@ def _document(finding: Finding) -> dict[str, Any]:
 
 def _print(findings: Sequence[Finding], done: Sequence[str], machine: Machine) -> None:
     about = f", process {machine.process} ({describe(machine.process) or 'postreeve'})" if machine.process else ""
-    say(clean(f"{machine.hostname}, {machine.config_path}{about}"))
+    say_folded(clean(f"{machine.hostname}, {machine.config_path}{about}"), 4)
+    alike: dict[Finding, list[str]] = {}
     for finding in findings:
+        alike.setdefault(replace(finding, subject=""), []).append(finding.subject)
+    for finding, subjects in alike.items():
         say()
-        subject = f": {finding.subject}" if finding.subject else ""
-        say(clean(f"{_MARKS[finding.level]}: {finding.title}{subject}  [{finding.check}]"))
+        subject = f": {', '.join(filter(None, subjects))}" if any(subjects) else ""
+        say_folded(clean(f"{_MARKS[finding.level]}: {finding.title}{subject}  [{finding.check}]"), 4)
         for line in finding.because:
-            say(f"    {clean(line)}")
+            say_folded(f"    {clean(line)}", 6)
         for number, line in enumerate(clean_lines(finding.fix)):
             say(f"    {'fix: ' if number == 0 else '     '}{line}")
     say()

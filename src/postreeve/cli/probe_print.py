@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,13 +14,13 @@ from postreeve.checks.knowledge import causes
 from postreeve.checks.path import Control, Dial, DialOutcome, Trace
 from postreeve.checks.stage import Stage
 from postreeve.checks.verdict import HEALTHY, UNDECIDED, Verdict
+from postreeve.cli.fold import say_folded
 from postreeve.cli.output import clean, clean_lines, say
 from postreeve.probes.errors import describe_icmp
 from postreeve.probes.transcript import transcript
 
 _LABEL: Final = 12
 """Columns before the text of the verdict."""
-_NARROWEST, _WIDEST = 60, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +68,10 @@ def _depth(line: _Line) -> int:
 
 
 def _print(line: _Line, indent: int) -> None:
-    """One line; at a terminal a long one is folded, further lines beginning at `indent`. Nothing is in a pipe."""
     if isinstance(line, _Whole):
         say(line.text)
-        return
-    if not sys.stdout.isatty():
-        say(line)
-        return
-    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
-    depth = _depth(line)
-    folded = textwrap.wrap(
-        line[depth:], width, initial_indent=" " * depth, subsequent_indent=" " * indent, break_on_hyphens=False,
-        break_long_words=False,
-    )  # fmt: skip
-    for one in folded:
-        say(one)
+    else:
+        say_folded(line, indent)
 
 
 def _fix(fix: str, head: str = "  fix: ", indent: int = 6) -> Iterator[_Line]:
