@@ -11,9 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postreeve.firewall.flow import Container, Direction, NotUnderstood, Protocol, Rate, State, Verdict
+from postreeve.firewall.flow import (
+    Container,
+    Direction,
+    Family,
+    Flow,
+    NotUnderstood,
+    Policy,
+    Ports,
+    Protocol,
+    Rate,
+    State,
+    Verdict,
+)
 from postreeve.firewall.packet import Packet
 from postreeve.firewall.read.iptables import read, read_ipset, read_own
+from postreeve.firewall.render.iptables import hook, render
 from postreeve.firewall.ruleset import Ruleset, pass_through
 
 OUTSIDE, OFFICE = ipaddress.ip_address("203.0.113.9"), ipaddress.ip_address("198.51.100.7")
@@ -222,6 +235,23 @@ def test_docker_publishes_past_input(packet: Packet, verdict: Verdict) -> None:
     ruleset = read(DOCKER, "")
     assert pass_through(ruleset, packet).verdict is verdict
     assert ruleset.published == (Container("172.17.0.2", 587, 2587), Container("172.18.0.2", 80, 8080))
+
+
+@pytest.mark.peer("iptables", "ipset", "namespaces")
+def test_our_guard_narrows_what_docker_publishes() -> None:
+    container = Container("172.17.0.2", 587, 2587)
+    office = (ipaddress.ip_network("198.51.100.0/24"),)
+    flow = Flow("in-sub", Direction.IN, Family.IPV4, Protocol.TCP, A, office, (Ports(2587, 2587),), container=container)
+    policy = Policy("mail.example.org", (replace(flow, because="a test"),), D, A)
+    rules = hook(render(policy).ipv4, DOCKER)
+    script = f"iptables-restore <<'END'\n{DOCKER}END\niptables-restore --noflush <<'END'\n{rules}END\niptables-save"
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-euc", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ruleset = read(done.stdout, "")
+    asked = [TO_CONTAINER, replace(TO_CONTAINER, peer=OFFICE), replace(TO_CONTAINER, port=8080, peer=OFFICE)]
+    assert [pass_through(ruleset, packet).verdict for packet in asked] == [D, A, A]
 
 
 def test_rule_is_quoted_where_it_decides() -> None:
