@@ -165,3 +165,36 @@ def test_file_that_is_no_ruleset_is_one_line(run: Any, tmp_path: Path, text: str
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"postreeve: {bad}: ")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.peer("nft")
+def test_audit_quotes_the_rule_that_closes_a_port(run: Any, tmp_path: Path) -> None:
+    rules = run("render").out
+    live = tmp_path / "live.json"
+    live.write_text(listed(rules + "insert rule inet postreeve input ip saddr 0.0.0.0/0 tcp dport 25 drop\n"))
+    done = run("audit", live)
+    assert done.status == 1
+    assert "FW001 error: A port that is needed is closed: relay-25 port 25, IPv4" in done.out
+    assert "tcp dport 25 drop" in done.out
+    live.write_text(listed(rules))
+    checks = {one["check"] for one in json.loads(run("audit", live, "--json").out)["findings"]}
+    assert not checks & {
+        "FW001",
+        "FW004",
+        "FW005",
+        "FW006",
+        "FW007",
+        "FW008",
+        "FW009",
+        "FW010",
+        "FW011",
+        "FW012",
+        "FW013",
+    }
+
+
+def test_audit_of_no_ruleset_is_one_line(run: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("{")
+    done = run("audit", bad)
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from postreeve.cli.firewall_apply import apply, confirm, rollback
+from postreeve.cli.firewall_audit import audit_rules
 from postreeve.cli.firewall_document import flow_document, policy_document
 from postreeve.cli.firewall_print import describe, print_changes, print_plan
-from postreeve.cli.firewall_source import NoSource, read_file, read_live
+from postreeve.cli.firewall_source import NoSource, read_file, read_live, wrong
 from postreeve.cli.firewall_state import look_around
 from postreeve.cli.firewall_status import status
 from postreeve.cli.firewall_target import TARGETS, load, target_named
@@ -24,6 +25,8 @@ from postreeve.firewall.intent import make_policy
 from postreeve.firewall.ruleset import Ruleset, of_policy
 
 app = typer.Typer(help="Plan, write, compare and apply firewall rules from the configuration.", no_args_is_help=True)
+
+app.command("audit")(audit_rules)
 
 _PLAN: Final = "plan"
 _LIVE: Final = "live"
@@ -176,9 +179,3 @@ def _document(change: Change) -> dict[str, Any]:
         **{name: None if rule is None else flow_document(rule) for name, rule in rules.items()},
         "text": describe(change),
     }
-
-
-def wrong(problem: str) -> typer.Exit:
-    """Wrong usage or unreadable input: says so in one line; the exit to raise."""
-    sys.stderr.write(f"postreeve: {clean(problem)}\n")
-    return typer.Exit(2)

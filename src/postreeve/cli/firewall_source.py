@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
+import typer
+
+from postreeve.cli.output import clean
 from postreeve.firewall.flow import NotUnderstood
 from postreeve.firewall.read import aws, iptables, nftables
 from postreeve.firewall.ruleset import Layer, Ruleset, of_policy
@@ -18,6 +22,12 @@ _SECONDS: Final = 60
 
 class NoSource(Exception):
     """It cannot be read: where, and why, in one line."""
+
+
+def wrong(problem: str) -> typer.Exit:
+    """Wrong usage or unreadable input: says so in one line; the exit to raise."""
+    sys.stderr.write(f"postreeve: {clean(problem)}\n")
+    return typer.Exit(2)
 
 
 def accounts() -> dict[int, str]:
