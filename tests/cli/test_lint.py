@@ -17,6 +17,8 @@ from postreeve.checks.settings.rule import BY_ID
 from postreeve.cli import lint_files
 from postreeve.clientconfig.kind import KINDS
 from postreeve.clientconfig.settings import TlsMode
+from tests.cli.test_probe import serving
+from tests.lab.misbehaving import PASSWORD, USERNAME, Manner
 
 _CORPUS = Path(__file__).parents[1] / "clientconfig" / "corpus"
 _SECRET = "kd93kdjFw2"
@@ -171,8 +173,9 @@ def test_lint_sarif_has_the_structure_that_the_standard_demands(run: Run, wrong:
         (("/there/is/no/such/file",), "no such file"),
         (("--kind", "nothing", "."), "no kind 'nothing'"),
         (("BINARY",), "binary"),
+        (("--probe", "--ca-file", "/no/such.pem", "."), "--ca-file"),
     ],
-    ids=["nothing", "missing", "kind", "binary"],
+    ids=["nothing", "missing", "kind", "binary", "authorities"],
 )
 def test_lint_says_in_one_line_what_was_wrong_to_ask(
     run: Run, tmp_path: Path, words: tuple[str, ...], problem: str
@@ -341,3 +344,39 @@ def test_snippet_prints_something_for_the_best_mode(run: Run, kind: str) -> None
     assert status == 0
     assert out.endswith("\n")
     assert kind == "postfix-services" or ("465" if TlsMode.IMPLICIT in found.modes else "587") in out
+
+
+# --- probe -----------------------------------------------------------------------------------------------------------
+
+_LOGIN = f"SMTP_USER={USERNAME}\nSMTP_PASSWORD={PASSWORD}\n"
+_PROBES = {
+    "healthy": (Manner(tls=""), "none", "", "ok"),
+    "wrong mode": (Manner(tls=""), "ssl", _LOGIN, "tls-to-plain"),
+    "expired": (Manner(tls="expired", is_implicit=True), "ssl", _LOGIN, "cert-expired"),
+    "in clear": (Manner(tls="", clear_auth=True), "none", _LOGIN, "auth-in-clear"),
+}
+
+
+@pytest.mark.parametrize("name", _PROBES)
+@pytest.mark.parametrize("option", ["--json", ""])
+def test_lint_probe_gives_the_verdict_with_its_place_and_no_secret(
+    run: Run, tmp_path: Path, name: str, option: str
+) -> None:
+    manner, encryption, login, cause = _PROBES[name]
+    file = tmp_path / "mail.env"
+    with serving(manner, tmp_path) as (port, server):
+        file.write_text(f"# ours\n\nSMTP_HOST=127.0.0.1\nSMTP_PORT={port}\nSMTP_ENCRYPTION={encryption}\n{login}")
+        trusted = str(tmp_path / "trusted.pem")
+        status, out, err = run("lint", "--probe", "--ca-file", trusted, *([option] if option else []), file)
+        assert len(server.connections) <= 3
+        assert not any(PASSWORD.encode() in one.received for one in server.connections)
+    assert status == (0 if name == "healthy" else 1)
+    assert f"{file}:3: 127.0.0.1:{port}" in out
+    assert cause in out
+    assert PASSWORD not in out + err
+    if option:
+        (probe,) = json.loads(out)["probes"]
+        assert (probe["cause"], probe["confidence"]) == (cause, "high")
+    elif name != "healthy":
+        assert "\n    fix: " in out
+        assert "\\n" not in out.partition("fix: ")[2]

@@ -30,6 +30,9 @@ def lint(
     fix: Annotated[bool, typer.Option("--fix", help="Write the corrections; FILE~ keeps what was there.")] = False,
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Read files of this kind only.")] = "",
     probe: Annotated[bool, typer.Option("--probe", help="Connect to the servers that the files name.")] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", help="Authorities that --probe trusts as well (PEM).", dir_okay=False)
+    ] = None,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code hosts.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -40,12 +43,14 @@ def lint(
     """
     if not files:
         _refuse("name at least one file or directory")
+    if ca_file is not None and not ca_file.is_file():
+        _refuse(f"--ca-file {ca_file} is no file")
     chosen = _kind(kind)
     done, skipped = _read_all(files, chosen)
     fixed, failed = _write_all(done) if fix else ({}, [])
     left = [_after(linted, chosen) if linted.file in fixed else linted for linted, _ in done]
     left = [without_secrets(linted, text.text) for linted, (_, text) in zip(left, done, strict=True)]
-    probes = _probe(left) if probe else None
+    probes = _probe(left, ca_file) if probe else None
     if sarif:
         print_json(sarif_document(left, __version__))
     elif as_json:
@@ -112,10 +117,10 @@ def _after(linted: Linted, kind: Kind | None) -> Linted:
     return lint_text(linted.file, linted.corrected, kind)
 
 
-def _probe(files: Sequence[Linted]) -> list[tuple[dict[str, Any], bool]]:
+def _probe(files: Sequence[Linted], ca_file: Path | None) -> list[tuple[dict[str, Any], bool]]:
     from postreeve.cli.lint_probe import probe_file
 
-    return [one for linted in files if linted.settings for one in probe_file(linted.file)]
+    return [one for linted in files if linted.settings for one in probe_file(linted.file, ca_file)]
 
 
 def _print(
@@ -169,5 +174,5 @@ def _print_probe(document: dict[str, Any]) -> None:
     say(f"{clean(document['target'])}: {clean(document['cause'])} ({document['confidence']})")
     for line in document["evidence"]:
         say(f"    {clean(line)}")
-    if document["fix"]:
-        say(f"    fix: {clean(document['fix'])}")
+    for number, line in enumerate(document["fix"].splitlines()):
+        say(f"    {'     ' if number else 'fix: '}{clean(line)}")

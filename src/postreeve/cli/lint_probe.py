@@ -16,7 +16,7 @@ from postreeve.probes.target import NoTarget
 from postreeve.probes.walk import walk
 
 
-def probe_file(file: str) -> list[tuple[dict[str, Any], bool]]:
+def probe_file(file: str, ca_file: Path | None = None) -> list[tuple[dict[str, Any], bool]]:
     """The verdict on every server that the file names, and whether all is well there; the login is tried once."""
     found: list[tuple[dict[str, Any], bool]] = []
     try:
@@ -25,7 +25,7 @@ def probe_file(file: str) -> list[tuple[dict[str, Any], bool]]:
         sys.stderr.write(f"postreeve lint: {problem}\n")
         return found
     for target, login in targets:
-        request = Request(login=login, is_application=True, library=target.library)
+        request = Request(login=login, is_application=True, library=target.library, ca_file=ca_file)
         verdict = judge(asyncio.run(walk(target, request, now=time.time()))).verdict
         document = {
             "target": f"{target.text}: {target.name}" + (f":{target.port}" if target.port else ""),
