@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from postreeve.firewall.flow import Policy
+from postreeve.firewall.flow import Policy, PolicyError
 from postreeve.firewall.reduce import Reduced, reduce
 
 Fit = Callable[[Any, Policy], Reduced]
@@ -48,6 +48,25 @@ def _ufw(module: Any, policy: Policy, _id: str) -> Mapping[str, str]:
 def _firewalld(module: Any, policy: Policy, _id: str) -> Mapping[str, str]:
     files = module.render(policy)
     return {"postreeve-firewalld.sh": files.commands, **dict(files.xml)}
+
+
+def _labels(text: str) -> dict[str, str]:
+    pairs = [one.partition("=") for one in text.split(",")]
+    if not all(name and sign and value for name, sign, value in pairs):
+        raise PolicyError(f"{text!r} names no pods: labels look like app=mail,tier=edge")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _below_root(files: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return {path.lstrip("/"): text for path, text in files}
+
+
+def _fail2ban(module: Any, policy: Policy, ident: str) -> Mapping[str, str]:
+    """`ident` says whose sets it fills."""
+    keepers = {one.value: one for one in module.Keeper}
+    if ident and ident not in keepers:
+        raise PolicyError(f"--id {ident!r}: fail2ban fills the sets of {', '.join(keepers)}")
+    return _below_root(module.render_fail2ban(policy, keepers[ident or "nftables"]))
 
 
 def _bundle(made: Any) -> Mapping[str, str]:
@@ -102,6 +121,24 @@ TARGETS: Final = (
         _means("MEANS"),
         "a tag of the droplets",
     ),
+    Target("pf", "pf", _one("postreeve.pf")),
+    Target("windows", "windows", _one("postreeve.ps1"), _means("MEANS")),
+    Target(
+        "kubernetes",
+        "kubernetes",
+        lambda module, policy, ident: {"policy.json": module.render(policy, _labels(ident))},
+        _means("MEANS"),
+        "the pods by label, as app=mail",
+    ),
+    Target(
+        "cilium",
+        "kubernetes",
+        lambda module, policy, ident: {"policy.json": module.render_cilium(policy, _labels(ident))},
+        _means("CILIUM"),
+        "the pods by label, as app=mail",
+    ),
+    Target("fail2ban", "bans", _fail2ban),
+    Target("crowdsec", "bans", lambda module, policy, _id: _below_root(module.render_crowdsec(policy))),
     Target("hetzner", "hetzner", lambda module, policy, ident: _bundle(module.render(policy, ident)), _means("MEANS")),
 )
 
