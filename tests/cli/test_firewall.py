@@ -50,6 +50,7 @@ IDS = {
     "digitalocean": "mail",
     "kubernetes": "app=mail",
     "cilium": "app=mail",
+    "fail2ban": "nftables",
 }
 
 
