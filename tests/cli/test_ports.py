@@ -1,11 +1,15 @@
 """`postreeve ports`, against real servers on loopback."""
 
+import fcntl
 import json
 import os
 import pty
+import re
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,3 +240,31 @@ def test_ports_measures_a_real_postfix(run: Any, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "offers no login" in document["ranking"][2]["lost"]
     assert "refuses EHLO" in document["ranking"][3]["lost"]
+
+
+def at_terminal(*arguments: str) -> list[str]:
+    """The lines at a terminal of 80 columns, without colour."""
+    pid, screen = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        os.execv(sys.executable, [*PROGRAM, "ports", *arguments])
+    said = b""
+    while True:
+        try:
+            said += os.read(screen, 65_536) or b""
+        except OSError:
+            break
+    os.waitpid(pid, 0)
+    os.close(screen)
+    return re.sub(r"\x1b\[[0-9;]*[mK]", "", said.decode()).replace("\r\n", "\n").split("\n")
+
+
+def test_ports_cuts_nothing_off_at_80_columns(server: Server) -> None:
+    overview = at_terminal("--not-from-here")
+    assert "  465  TLS at once" in overview
+    measured = at_terminal("127.0.0.1", *ports_of(server, "submission", "submissions"))
+    numbers = [str(server.port(name)) for name in ("submission", "submissions")]
+    assert [line.split()[0] for line in measured if " SMTP " in line] == numbers, measured
+    for lines in (overview, measured):
+        assert max(len(line.rpartition("\r")[2]) for line in lines) <= 80, max(lines, key=len)
+        assert not any("\u2026" in line for line in lines)

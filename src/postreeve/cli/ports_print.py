@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
+from postreeve.cli.fold import say_folded
 from postreeve.cli.output import clean, clean_lines, console, say, table
 from postreeve.cli.ports_report import HostReport, Overview, Settings
 from postreeve.ports.advise import Grade, describe
@@ -14,24 +16,36 @@ from postreeve.ports.service import BY_PORT, SERVICES, Mode, rank
 from postreeve.ports.sniff import WORDS
 from postreeve.probes.way_out import Tried, WaysOut
 
+_SERVICES_WIDTH, _MEASURED_WIDTH = 172, 110
+"""Columns that the tables take: on a narrower terminal they would be cut."""
 _MODES = {Mode.IMPLICIT: "TLS at once", Mode.STARTTLS: "STARTTLS", Mode.PLAIN: "none"}
 
 
 def print_overview(overview: Overview) -> None:
     """The table of ports, and which lead out of here."""
+    if _is_narrower(_SERVICES_WIDTH):
+        for one in SERVICES:
+            custom = "" if one.is_registered else ", custom"
+            say(f"{one.port:>5}  {_MODES[one.mode]}{custom}")
+            say_folded(f"       {one.purpose}: {one.audience}", 7)
+    else:
+        _print_services()
+    _section("The way out of this network", _ways(overview.ways))
+    _section("This network", _opinion(overview.opinion))
+
+
+def _print_services() -> None:
     rows = [
         [str(one.port), _MODES[one.mode], "yes" if one.is_registered else "custom", one.purpose, one.audience]
         for one in SERVICES
     ]
     console().print(table(["port", "encryption", "registered", "purpose", "who should use it"], rows, ["port"]))
-    _section("The way out of this network", _ways(overview.ways))
-    _section("This network", _opinion(overview.opinion))
 
 
 def print_host(report: HostReport) -> None:
     """The verdict on a host's ports."""
     for line in _verdict(report):
-        say(line)
+        say_folded(line, 4)
     if not report.measured.endpoints:
         return
     say()
@@ -59,7 +73,7 @@ def _section(title: str, lines: Iterator[str] | Sequence[str]) -> None:
         say()
         say(title)
         for line in shown:
-            say(f"  {line}")
+            say_folded(f"  {line}", 6)
 
 
 def _verdict(report: HostReport) -> Iterator[str]:
@@ -88,21 +102,37 @@ def _verdict(report: HostReport) -> Iterator[str]:
 
 
 def _print_measured(endpoints: Sequence[Measured]) -> None:
+    """One table; on a narrow terminal one for each address, so that nothing of it need be cut."""
+    screen = console()
+    columns = ["port", "connect", "speaks", "encryption", "certificate", "login"]
+    if _is_narrower(_MEASURED_WIDTH):
+        for place, address in enumerate(dict.fromkeys(one.address for one in endpoints)):
+            say(f"{'' if place == 0 else chr(10)}{clean(address)}")
+            here = [one for one in endpoints if one.address == address]
+            # Why a certificate is not verified fits in no column: it follows.
+            rows = [
+                [*_row(one)[:4], "not verified" if _has_problem(one) else _certificate(one), _login(one)]
+                for one in here
+            ]
+            screen.print(table(columns, rows, ["port"]))
+            for one in filter(_has_problem, here):
+                say_folded(f"  {one.port}: {clean(one.certificate_problem)}", 4)
+        return
     rows = [
-        [
-            str(one.port),
-            one.address,
-            one.reach.value,
-            f"{one.connect_seconds * 1000:.0f} ms",
-            _spoken(one),
-            _encryption(one),
-            _certificate(one),
-            _login(one),
-        ]
+        [port, one.address, reach, f"{one.connect_seconds * 1000:.0f} ms", *rest]
         for one in endpoints
+        for port, reach, *rest in [_row(one)]
     ]
-    columns = ["port", "address", "connect", "after", "speaks", "encryption", "certificate", "login"]
-    console().print(table(columns, rows, ["port", "after"], cut="certificate"))
+    columns = ["port", "address", "connect", "after", *columns[2:]]
+    screen.print(table(columns, rows, ["port", "after"], cut="certificate"))
+
+
+def _is_narrower(width: int) -> bool:
+    return sys.stdout.isatty() and console().width < width
+
+
+def _row(one: Measured) -> list[str]:
+    return [str(one.port), one.reach.value, _spoken(one), _encryption(one), _certificate(one), _login(one)]
 
 
 def _spoken(one: Measured) -> str:
@@ -115,6 +145,10 @@ def _encryption(one: Measured) -> str:
     if one.mode is None or one.mode is Mode.PLAIN:
         return "-" if one.mode is None else "none"
     return f"{_MODES[one.mode]}, {one.tls_version}" if one.tls_version else f"{_MODES[one.mode]}, fails"
+
+
+def _has_problem(one: Measured) -> bool:
+    return one.is_trusted is not None and not one.is_verified
 
 
 def _certificate(one: Measured) -> str:
