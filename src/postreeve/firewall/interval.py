@@ -81,9 +81,14 @@ def of_networks(networks: Iterable[Network]) -> Intervals:
 def to_networks(ranges: Intervals, family: Family) -> tuple[Network, ...]:
     """The fewest networks that hold just these addresses, sorted."""
     make = ipaddress.IPv4Address if family is Family.IPV4 else ipaddress.IPv6Address
-    return tuple(
-        network for first, last in ranges for network in ipaddress.summarize_address_range(make(first), make(last))
-    )
+    single = ipaddress.IPv4Network if family is Family.IPV4 else ipaddress.IPv6Network
+    found: list[Network] = []
+    for first, last in ranges:
+        if first == last:
+            found.append(single(first))
+        else:
+            found += ipaddress.summarize_address_range(make(first), make(last))
+    return tuple(found)
 
 
 def of_ports(ports: Iterable[Ports]) -> Intervals:

@@ -175,5 +175,11 @@ def limits_of(
             yield from to_flows(limited, direction, ident, verdicts[-1], quote, "")
 
 
+def has_limit(rule: Mapping[str, Any]) -> bool:
+    """True when `limits_of` is worth asking."""
+    expressions = rule.get("expr")
+    return isinstance(expressions, list) and any(_is_limit(one) for one in expressions)
+
+
 def _is_limit(statement: Any) -> bool:
     return isinstance(statement, dict) and bool({"limit", "ct count", "set", "meter"} & statement.keys())

@@ -34,7 +34,7 @@ from postreeve.firewall.flow import (
 from postreeve.firewall.interval import ALL_ADDRESSES, to_networks
 from postreeve.firewall.read.chain import Case, Rule, Walker
 from postreeve.firewall.read.nft_quote import quote_rule
-from postreeve.firewall.read.nft_rule import limits_of, split
+from postreeve.firewall.read.nft_rule import has_limit, limits_of, split
 from postreeve.firewall.read.nft_value import Doubt, Elements, Surroundings, numbers_of
 from postreeve.firewall.ruleset import Hook, Layer, Ruleset
 
@@ -263,6 +263,8 @@ def _limits(table: _Table, chain: str, hook: Hook, accounts: Mapping[int, str]) 
     around = Surroundings(hook, table.sets, accounts)
     direction = Direction.OUT if hook is Hook.OUT else Direction.IN
     for rule in table.rules.get(chain, []):
+        if not has_limit(rule):
+            continue
         one = _rule(table, rule, around)
         for family in _FAMILIES[table.key[0]]:
             yield from limits_of(whole(family), rule, around, direction, f"{one.ident}-{family.value}", one.quote)
