@@ -31,7 +31,7 @@ LOCK := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 .DEFAULT_GOAL := help
-.PHONY: help python venv serve install peers test test-compiled check fmt bench docs lock clean
+.PHONY: help python venv serve install peers judges test test-compiled check fmt bench docs lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,7 +66,11 @@ install:
 peers:
 	@scripts/peers.sh
 
-test: venv peers
+# Only where somebody asks for them: POSTREEVE_JUDGES=1, or POSTREEVE_REQUIRE_PEERS=1 as continuous integration does.
+judges: | python
+	@PYTHON='$(PYTHON)' sh scripts/judges.sh
+
+test: venv peers judges
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 test-compiled: peers | python
@@ -114,6 +118,7 @@ lock:
 	$(LOCK) --extra build --output-file requirements/runtime.txt pyproject.toml
 	$(LOCK) --extra build --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --constraint requirements/dev.txt --output-file requirements/compile.txt requirements/compile.in
+	$(LOCK) --output-file requirements/judges.txt requirements/judges.in
 
 clean:
-	rm -rf $(VENV) build .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-judges build .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
