@@ -22,22 +22,10 @@ async def listen(address: str = "127.0.0.1") -> tuple[asyncio.Server, int]:
 
 async def test_connect_uses_the_source_address() -> None:
     server, port = await listen()
-    peers: list[str] = []
-    lost = asyncio.Event()
-
-    class Ours(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            peers.append(transport.get_extra_info("sockname")[0])
-            transport.close()
-
-        def connection_lost(self, error: Exception | None) -> None:
-            lost.set()
-
-    made = await connect(["127.0.0.1"], port, Ours, timeout_seconds=5, source=Source(ipv4="127.0.0.5"))
+    made = await connect(["127.0.0.1"], port, timeout_seconds=5, source=Source(ipv4="127.0.0.5"))
     assert isinstance(made, Connected)
-    assert isinstance(made.protocol, Ours)
-    assert peers == ["127.0.0.5"]
-    await lost.wait()
+    assert made.connection.getsockname()[0] == "127.0.0.5"
+    made.connection.close()
     server.close()
 
 
@@ -45,14 +33,14 @@ async def test_connect_types_its_failures() -> None:
     server, port = await listen()
     server.close()
     await server.wait_closed()
-    refused = await connect(["127.0.0.1"], port, asyncio.Protocol, timeout_seconds=5)
+    refused = await connect(["127.0.0.1"], port, timeout_seconds=5)
     assert isinstance(refused, NoConnection)
     assert refused.kind is ConnectTrouble.REFUSED
-    source = await connect(["127.0.0.1"], port, asyncio.Protocol, timeout_seconds=5, source=Source(ipv4="192.0.2.1"))
+    source = await connect(["127.0.0.1"], port, timeout_seconds=5, source=Source(ipv4="192.0.2.1"))
     assert isinstance(source, NoConnection)
     assert "source address" in source.detail
     for nonsense in ([], ["mail.example.org"]):
-        nothing = await connect(nonsense, 25, asyncio.Protocol, timeout_seconds=5)
+        nothing = await connect(nonsense, 25, timeout_seconds=5)
         assert isinstance(nothing, NoConnection)
         assert nothing.kind is ConnectTrouble.OTHER
 
@@ -60,7 +48,7 @@ async def test_connect_types_its_failures() -> None:
 async def test_connect_times_out() -> None:
     held = full_backlog()
     port = held[0].getsockname()[1]
-    made = await connect(["127.0.0.1"], port, asyncio.Protocol, timeout_seconds=0.2)
+    made = await connect(["127.0.0.1"], port, timeout_seconds=0.2)
     assert isinstance(made, NoConnection)
     assert (made.kind, made.address, made.earlier) == (ConnectTrouble.TIMED_OUT, "127.0.0.1", ())
     for one in held:
@@ -72,9 +60,10 @@ async def test_connect_goes_on_while_the_first_address_is_silent() -> None:
     held = full_backlog()
     port = held[0].getsockname()[1]
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.2", port)
-    made = await connect(["127.0.0.1", "127.0.0.2"], port, asyncio.Protocol, timeout_seconds=5, stagger_seconds=0.01)
+    made = await connect(["127.0.0.1", "127.0.0.2"], port, timeout_seconds=5, stagger_seconds=0.01)
     assert isinstance(made, Connected)
     assert (made.address, made.failed) == ("127.0.0.2", ())
+    made.connection.close()
     server.close()
     for one in held:
         one.close()
@@ -84,9 +73,10 @@ async def test_connect_goes_on_at_once_when_refused() -> None:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.2", 0)
     port = server.sockets[0].getsockname()[1]
     async with asyncio.timeout(5):
-        made = await connect(["127.0.0.1", "127.0.0.2"], port, asyncio.Protocol, timeout_seconds=60, stagger_seconds=50)
+        made = await connect(["127.0.0.1", "127.0.0.2"], port, timeout_seconds=60, stagger_seconds=50)
     assert isinstance(made, Connected)
     assert made.address == "127.0.0.2"
+    made.connection.close()
     assert [(one.address, one.kind) for one in made.failed] == [("127.0.0.1", ConnectTrouble.REFUSED)]
     server.close()
 
@@ -95,7 +85,7 @@ async def test_connect_tells_how_each_address_failed() -> None:
     held = full_backlog()
     port = held[0].getsockname()[1]
     addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
-    made = await connect(addresses, port, asyncio.Protocol, timeout_seconds=0.3, stagger_seconds=0.01)
+    made = await connect(addresses, port, timeout_seconds=0.3, stagger_seconds=0.01)
     assert isinstance(made, NoConnection)
     kinds = {one.address: one.kind for one in (*made.earlier, made)}
     assert kinds == {
@@ -103,17 +93,11 @@ async def test_connect_tells_how_each_address_failed() -> None:
         "127.0.0.2": ConnectTrouble.REFUSED,
         "127.0.0.3": ConnectTrouble.REFUSED,
     }
-    unbegun = await connect(addresses, port, asyncio.Protocol, timeout_seconds=0.1, stagger_seconds=50)
+    unbegun = await connect(addresses, port, timeout_seconds=0.1, stagger_seconds=50)
     assert isinstance(unbegun, NoConnection)
     assert (unbegun.address, unbegun.earlier) == ("127.0.0.1", ())
     for one in held:
         one.close()
-
-
-class Keeping(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
 
 
 async def test_connect_leaves_no_descriptor_behind_when_cancelled() -> None:
@@ -121,14 +105,14 @@ async def test_connect_leaves_no_descriptor_behind_when_cancelled() -> None:
     server, port = await listen()
     for turns in range(12):
         before = len(os.listdir("/proc/self/fd"))
-        making = asyncio.ensure_future(connect(["127.0.0.1"], port, Keeping, timeout_seconds=5))
+        making = asyncio.ensure_future(connect(["127.0.0.1"], port, timeout_seconds=5))
         for _ in range(turns):
             await asyncio.sleep(0)
         making.cancel()
         with suppress(asyncio.CancelledError):
             made = await making
             assert isinstance(made, Connected)
-            made.protocol.transport.abort()
+            made.connection.close()
         others = [os.open("/dev/null", os.O_RDONLY) for _ in range(5)]
         gc.collect()
         for _ in range(5):

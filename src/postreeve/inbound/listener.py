@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any, Final
 
 from postreeve.inbound.peer import Peer
-from postreeve.inbound.poller import READ, Poller
 from postreeve.inbound.service import Services
 from postreeve.inbound.session import Session
 from postreeve.inbound.transport import Connection, Phase
 from postreeve.mail.reply import Reply
+from postreeve.net.poller import READ, Poller
 from postreeve.policy import connect
 from postreeve.policy.facts import IpAddress, client_key, is_within, parse_client
 from postreeve.policy.settings import ListenerSettings, Role, protocol_settings

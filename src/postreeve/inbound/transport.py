@@ -19,8 +19,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from postreeve.inbound.poller import READ, TROUBLE, WRITE, Poller
 from postreeve.inbound.talker import Talker
+from postreeve.net.poller import READ, TROUBLE, WRITE, Poller
 from postreeve.net.tls import TlsPipe, TlsProblem
 from postreeve.smtp.event import Need
 from postreeve.smtp.proxy import ProxyHeader, ProxyProblem, ProxyReader

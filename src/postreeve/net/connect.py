@@ -7,16 +7,14 @@ import errno
 import ipaddress
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 STAGGER_SECONDS: Final = 0.25
 """RFC 8305, section 5: Connection Attempt Delay, recommended 250 ms."""
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT of Linux: the port is chosen at connect, per peer
-
-Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
 
 class ConnectTrouble(Enum):
@@ -41,10 +39,11 @@ class NoConnection:
 
 
 @dataclass(frozen=True, slots=True)
-class Connected(Generic[Protocol]):
+class Connected:
     """A connection to `address`; `failed` says how others failed before it came about."""
 
-    protocol: Protocol
+    connection: socket.socket
+    """It does not block; the caller's to close."""
     address: str
     failed: tuple[NoConnection, ...] = ()
 
@@ -63,13 +62,12 @@ _NO_SOURCE: Final = Source()
 async def connect(
     addresses: Sequence[str],
     port: int,
-    factory: Callable[[], Protocol],
     *,
     timeout_seconds: float,
     source: Source = _NO_SOURCE,
     stagger_seconds: float = STAGGER_SECONDS,
-) -> Connected[Protocol] | NoConnection:
-    """A connected protocol, made by `factory`, to the first of the addresses that answers.
+) -> Connected | NoConnection:
+    """A connection to the first of the addresses that answers.
 
     Addresses are tried in order, families taking turns, each with `stagger_seconds` of advance or until the one before
     has failed; the time-out is for all of them together. `addresses` are IP addresses as text, never names.
@@ -85,33 +83,7 @@ async def connect(
     if won is None:
         return race.lost()
     address, connected = won
-    try:
-        protocol = await _attach(factory, connected)
-    except OSError as error:
-        connected.close()
-        return replace(explain_os_error(error, address), earlier=tuple(race.failures))
-    return Connected(protocol, address, tuple(race.failures))
-
-
-async def _attach(factory: Callable[[], Protocol], connected: socket.socket) -> Protocol:
-    """A protocol by `factory` on a transport around the socket."""
-    # It takes two turns of the loop. uvloop 0.23 cannot be interrupted meanwhile: the descriptor would be closed twice,
-    # the second time when it is somebody else's, or the handle never, and the loop could not be closed any more.
-    making = asyncio.ensure_future(asyncio.get_running_loop().create_connection(factory, sock=connected))
-    try:
-        transport, protocol = await asyncio.shield(making)
-    except asyncio.CancelledError:
-        making.add_done_callback(_abort)
-        raise
-    if transport.is_closing():
-        # uvloop takes the socket object over only now, and would let go of it in a `close` that is over already.
-        connected.detach()
-    return protocol
-
-
-def _abort(making: asyncio.Task[tuple[asyncio.Transport, Protocol]]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result()[0].abort()
+    return Connected(connected, address, tuple(race.failures))
 
 
 def interleave(addresses: Sequence[str]) -> list[str]:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+import socket
 
 from postreeve.net.connect import Connected, ConnectTrouble, NoConnection
-from postreeve.outbound.wire import Wire
 
 
-async def connect_socket(
-    path: str, make: Callable[[], Wire], *, timeout_seconds: float
-) -> Connected[Wire] | NoConnection:
-    """A wire to the server that listens on the socket at `path`, or why there is none."""
-    loop = asyncio.get_running_loop()
+async def connect_socket(path: str, *, timeout_seconds: float) -> Connected | NoConnection:
+    """A connection to the server that listens on the socket at `path`, or why there is none."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         async with asyncio.timeout(timeout_seconds):
-            _, wire = await loop.create_unix_connection(make, path)
+            await asyncio.get_running_loop().sock_connect(made, path)
     except TimeoutError:
+        made.close()
         return NoConnection(ConnectTrouble.TIMED_OUT, f"no answer within {timeout_seconds:g} s", path)
     except OSError as error:
+        made.close()
         return _explain(error, path)
     except ValueError:
+        made.close()
         return NoConnection(ConnectTrouble.OTHER, "not a path that a socket can have", path)
-    return Connected(wire, path)
+    except BaseException:
+        made.close()
+        raise
+    return Connected(made, path)
 
 
 def _explain(error: OSError, path: str) -> NoConnection:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from postreeve.mail.address import Mailbox
 from postreeve.mail.envelope import NO_MAIL_PARAMETERS, BodyType, EnvelopeRecipient, MailParameters
+from postreeve.outbound.pieces import rejoin
 from postreeve.smtp.client_command import Transaction
 from postreeve.smtp.stuffing import is_clean
-
-PIECE_OCTETS: Final = 262_144
-"""Content above this goes out in pieces of it, so that a slow peer is noticed and memory stays flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ async def prepare(message: Outgoing, parameters: MailParameters) -> tuple[Transa
         if parameters.smtputf8:
             first = await anext(content, b"")
             has_utf8_header = not first.partition(b"\r\n\r\n")[0].isascii()
-            content = _rejoin(first, content)
+            content = rejoin(first, content)
     left = None if parameters.deliver_by is None else int(parameters.deliver_by.deadline - message.now)
     transaction = Transaction(
         message.reverse_path,
@@ -64,15 +61,3 @@ async def prepare(message: Outgoing, parameters: MailParameters) -> tuple[Transa
         message.submitter,
     )
     return transaction, content
-
-
-async def _rejoin(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
-
-
-async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
-    """Content in pieces of PIECE_OCTETS."""
-    for start in range(0, len(content), PIECE_OCTETS):
-        yield content[start : start + PIECE_OCTETS]

@@ -1,6 +1,6 @@
 """Connections to next hops, SMTP and LMTP: opened as a `queue.step.Connect` says, used for one message at a time.
 
-    connector = Connector(settings, trust)
+    connector = Connector(settings, trust, clock)
     opened = await connector.open(connect)               # a Connection, or NotOpened with what stood in the way
     outcomes = await opened.send(message)                # one per recipient
     opened.close()
@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from postreeve.mail.envelope import MailParameters
 from postreeve.mail.error import PostreeveError
 from postreeve.net.certificate import ClientTrust
 from postreeve.net.connect import Connected, NoConnection, Source, connect
+from postreeve.net.poller import Poller
 from postreeve.outbound.lmtp import connect_socket
-from postreeve.outbound.outgoing import PIECE_OCTETS, Outgoing, in_pieces, prepare
+from postreeve.outbound.outgoing import Outgoing, prepare
+from postreeve.outbound.pieces import PIECE_OCTETS, in_pieces
 from postreeve.outbound.wire import Wire, WireEvent, WireTls, stage_of
 from postreeve.queue.outcome import (
     ConnectFailed,
@@ -71,17 +73,18 @@ class NotOpened:
     """What was said until then; no credentials."""
 
 
-@dataclass(slots=True)
 class Connector:
-    """Opens connections the way the settings say. `clock` gives POSIX seconds (certificates are judged by it)."""
+    """Opens connections the way the settings say."""
 
-    settings: DeliverySettings
-    trust: ClientTrust
-    clock: Callable[[], float]
-    _source: Source = field(init=False)
+    __slots__ = ("_clock", "_poller", "_source", "settings", "trust")
 
-    def __post_init__(self) -> None:
-        self._source = Source(self.settings.source_ipv4, self.settings.source_ipv6)
+    def __init__(self, settings: DeliverySettings, trust: ClientTrust, clock: Callable[[], float]) -> None:
+        """`clock` gives POSIX seconds (certificates are judged by it)."""
+        self.settings = settings
+        self.trust = trust
+        self._clock = clock
+        self._source = Source(settings.source_ipv4, settings.source_ipv6)
+        self._poller: Poller | None = None
 
     async def open(self, step: Connect) -> Connection | NotOpened:
         """Connect, greet, start TLS, log in. Never raises for anything a peer or the network does.
@@ -89,10 +92,13 @@ class Connector:
         The connection's own step names the one address that was reached.
         """
         tls = self._tls(step)
-        made = await self._wire(step, tls)
+        made = await self._connect(step)
         if isinstance(made, NoConnection):
             return NotOpened(_failure(made)[1], made.address, tuple([_failure(one) for one in made.earlier]))
-        wire, failed = made.protocol, tuple([_failure(one) for one in made.failed])
+        failed = tuple([_failure(one) for one in made.failed])
+        core = ClientProtocol(client_settings(self.settings, step), is_tls_active=tls is not None and tls.is_implicit)
+        wire = Wire(core, self.settings.timeouts, tls)
+        wire.begin(self._poll(), made.connection)
         try:
             event = await wire.next_event()
         except asyncio.CancelledError:
@@ -116,17 +122,17 @@ class Connector:
                     name = ""
                 return WireTls(context, name, is_implicit=mode is TlsMode.IMPLICIT)
 
-    async def _wire(self, step: Connect, tls: WireTls | None) -> Connected[Wire] | NoConnection:
-        settings = client_settings(self.settings, step)
-
-        def make() -> Wire:
-            core = ClientProtocol(settings, is_tls_active=tls is not None and tls.is_implicit)
-            return Wire(core, self.settings.timeouts, tls)
-
+    async def _connect(self, step: Connect) -> Connected | NoConnection:
         seconds = self.settings.timeouts.connect
         if step.socket:
-            return await connect_socket(step.socket, make, timeout_seconds=seconds)
-        return await connect(step.addresses, step.port, make, timeout_seconds=seconds, source=self._source)
+            return await connect_socket(step.socket, timeout_seconds=seconds)
+        return await connect(step.addresses, step.port, timeout_seconds=seconds, source=self._source)
+
+    def _poll(self) -> Poller:
+        """All connections are woken together."""
+        if self._poller is None:
+            self._poller = Poller(asyncio.get_running_loop())
+        return self._poller
 
     def _describe_tls(self, step: Connect, wire: Wire) -> str:
         info = wire.tls_info
@@ -135,7 +141,7 @@ class Connector:
         if step.tls.verify:
             trust = "verified"
         else:
-            would = self.trust.recorder.would_verify(info.peer_chain_der, step.tls.name or step.host, self.clock())
+            would = self.trust.recorder.would_verify(info.peer_chain_der, step.tls.name or step.host, self._clock())
             trust = "trusted" if would else "unverified"
         return f"{info.version} {info.cipher} {trust}"
 

@@ -1,4 +1,4 @@
-"""The wire under one client core: transport, TLS, time-outs, back-pressure.
+"""The wire under one client core: socket, TLS, time-outs, back-pressure.
 
 One timer per connection serves all stages: it is armed for the earliest deadline and looks again when it fires, so a
 message on an open connection costs none.
@@ -7,10 +7,13 @@ message on an open connection costs none.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
+from postreeve.net.poller import Poller
+from postreeve.net.stream import Stream
 from postreeve.net.tls import TlsInfo, TlsPipe, TlsTrouble
 from postreeve.net.tls import TlsProblem as TlsFailure
 from postreeve.queue.outcome import Disconnected, Outcome, Stage, TimedOut, TlsKind, TlsProblem
@@ -41,18 +44,18 @@ class WireTls:
     is_implicit: bool = False
 
 
-class Wire(asyncio.Protocol):
-    """Joins a transport and a ClientProtocol. One coroutine at a time may use it."""
+class Wire:
+    """Joins a socket and a ClientProtocol. One coroutine at a time may use it."""
 
     def __init__(self, core: ClientProtocol, timeouts: Timeouts, tls: WireTls | None) -> None:
         self.core = core
         self.tls_info: TlsInfo | None = None
         self.closed = asyncio.Event()
-        """Set once the transport is gone."""
+        """Set once the socket is gone."""
         self._timeouts = timeouts
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._stream: Stream | None = None
         self._pipe: TlsPipe | None = None
         self._is_shaking_hands = False
         self._waiter: asyncio.Future[WireEvent] | None = None
@@ -82,8 +85,8 @@ class Wire(asyncio.Protocol):
     @property
     def is_alive(self) -> bool:
         """True while another transaction may begin."""
-        transport = self._transport
-        return transport is not None and not transport.is_closing() and self._event is None and self.core.is_usable
+        stream = self._stream
+        return stream is not None and not stream.is_closing and self._event is None and self.core.is_usable
 
     @property
     def has_event(self) -> bool:
@@ -124,7 +127,7 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Say QUIT and close when it is answered, or after the time allowed for it; nobody needs to wait."""
-        if self._transport is None or self._transport.is_closing():
+        if self._stream is None or self._stream.is_closing:
             return
         self.core.quit()
         self.flush()
@@ -136,21 +139,21 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection, whatever is under way."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._stream is not None:
+            self._stream.abort()
 
-    # For the event loop
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the event loop."""
-        self._transport = cast("asyncio.Transport", transport)
+    def begin(self, poller: Poller, connected: socket.socket) -> None:
+        """Talk over this socket from now on; it is the wire's."""
+        self._stream = Stream(self._loop, poller, connected, self)
         if self._tls is not None and self._tls.is_implicit:
             problem = self._start_tls(self._tls)
             if problem is not None:
                 self._give(problem)
 
+    # For the stream
+
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
+        """See `net.stream.Receiver`."""
         event = self._take(data) if self._pipe is None else self._take_ciphertext(self._pipe, data)
         if event is not None:
             self._give(event)
@@ -159,24 +162,23 @@ class Wire(asyncio.Protocol):
         elif self.core.stage is ClientStage.CLOSED:
             self._shut()
 
-    def eof_received(self) -> bool:
-        """Called by the event loop."""
+    def eof_received(self) -> None:
+        """See `net.stream.Receiver`."""
         self._end("connection closed by the peer")
-        return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by the event loop."""
+        """See `net.stream.Receiver`."""
         self._end("connection closed" if error is None else f"connection lost: {error}"[:200])
         self._drop_timer()
         self._wake()
         self.closed.set()
 
     def pause_writing(self) -> None:
-        """Called by the event loop."""
+        """See `net.stream.Receiver`."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Called by the event loop."""
+        """See `net.stream.Receiver`."""
         self._is_paused = False
         self._wake()
 
@@ -231,10 +233,10 @@ class Wire(asyncio.Protocol):
         return TlsProblem(kind, str(failure))
 
     def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._stream is None or self._stream.is_closing:
             return
         if self._pipe is None:
-            self._transport.write(data)
+            self._stream.write(data)
             return
         try:
             self._pipe.send(data)
@@ -244,8 +246,8 @@ class Wire(asyncio.Protocol):
 
     def _write_out(self, pipe: TlsPipe) -> None:
         ciphertext = pipe.outgoing()
-        if ciphertext and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(ciphertext)
+        if ciphertext and self._stream is not None and not self._stream.is_closing:
+            self._stream.write(ciphertext)
 
     # Ends
 
@@ -272,13 +274,13 @@ class Wire(asyncio.Protocol):
         return None if failed is None else Disconnected(stage, words)
 
     def _shut(self) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._stream is None or self._stream.is_closing:
             return
         if self._pipe is not None:
             self._pipe.close()
             self._write_out(self._pipe)
-        self._transport.close()
-        if self._transport.get_write_buffer_size():
+        self._stream.close()
+        if self._stream.unsent_octets:
             # A peer that reads nothing must not keep the connection.
             self._drop_timer()
             self._timer = self._loop.call_later(self._timeouts.quit, self.abort)

@@ -122,10 +122,10 @@ def name_of(kind: type) -> str:
 
 
 def _make_plan(kind: type) -> _Plan:
-    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     strings = [key for key, type_ in types.items() if type_ == "str"]
     is_simple = bool(strings) and all(type_ in _FORMATS for type_ in types.values())
-    template = " ".join(f"{key}={_FORMATS.get(str(type_), '')}" for key, type_ in types.items())
+    template = " ".join(f"{key}={_FORMATS.get(type_, '')}" for key, type_ in types.items())
     return _Plan(
         name_of(kind), tuple(types), _getter(tuple(types)), _getter(tuple(strings)) if is_simple else None, template
     )
@@ -137,8 +137,12 @@ _plan: Callable[[type], _Plan] = lru_cache(maxsize=256)(_make_plan)
 def _getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     if len(keys) > 1:
         return attrgetter(*keys)
-    only = attrgetter(*keys)
-    return lambda event: (only(event),)
+    only: Callable[[Any], Any] = attrgetter(*keys)
+
+    def get_one(event: Any) -> tuple[Any, ...]:
+        return (only(event),)
+
+    return get_one
 
 
 def _limit(key: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,6 +27,7 @@ from postreeve.store.face import LeaseTerms, Quarantined, Spool, StoreError, Sto
 from postreeve.store.sqlite import changing, finding, reading, salvage
 from postreeve.store.sqlite.arrival import make_arrival
 from postreeve.store.sqlite.claiming import lease_due, renew_leases
+from postreeve.store.sqlite.content import read_content
 from postreeve.store.sqlite.failure import Damaged, is_damage
 from postreeve.store.sqlite.ownership import Ownership
 from postreeve.store.sqlite.reader import Reader
@@ -271,24 +271,9 @@ class SqliteStore:
         """See `face.Store`."""
         return await self._reading().run(reading.load_upcoming)
 
-    async def content(self, ident: int) -> AsyncIterator[bytes]:
+    def content(self, ident: int) -> AsyncIterator[bytes]:
         """See `face.Store`."""
-        reader = self._reading()
-        head = await reader.run(reading.load_content_head, ident)
-        if head is None:
-            raise StoreError(f"message {to_text(ident)} is not in the queue")
-        digest, chunks, data = head
-        check = hashlib.sha256()
-        for seq in range(max(1, chunks)):
-            if chunks:
-                data = await reader.run(reading.load_chunk, ident, seq)
-            if data is not None:
-                check.update(data)
-            if data is None or (seq + 1 >= chunks and check.digest() != digest):
-                await self._set_aside(ident, "its content is not what was accepted")
-                raise StoreError(f"the content of message {to_text(ident)} is damaged")
-            if data:
-                yield data
+        return read_content(self._reading, ident, self._set_aside)
 
     async def find(self, where: QueueFilter, limit: int, after: int = 0) -> tuple[MessageSummary, ...]:
         """See `face.Store`."""

@@ -82,12 +82,12 @@ class Writer:
         self._freed = asyncio.Event()
         self._trouble: StoreUnavailable | None = None
         self._is_closing = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._worker = threading.Thread(target=self._run, name=name, daemon=True)
         self._started: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self) -> None:
         """Open the connection; raises what opening raised."""
-        self._thread.start()
+        self._worker.start()
         await asyncio.shield(self._started)
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class Writer:
             self._freed.clear()
             await self._freed.wait()
         self._batches.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._worker.join)
 
     @property
     def trouble(self) -> StoreUnavailable | None:

@@ -24,7 +24,10 @@ OnReady = Callable[[int], None]
 
 
 class Poller:
-    """Watches sockets until `close`. A callback may be called once more than its socket is ready for."""
+    """Watches sockets until `close`. A callback may be called once more than its socket is ready for.
+
+    The event loop knows of it only while there is a socket to watch.
+    """
 
     __slots__ = ("_callbacks", "_epoll", "_loop")
 
@@ -32,11 +35,12 @@ class Poller:
         self._loop = loop
         self._epoll = select.epoll()
         self._callbacks: dict[int, OnReady] = {}
-        loop.add_reader(self._epoll.fileno(), self._wake)
 
     def watch(self, fd: int, events: int, on_ready: OnReady) -> None:
         """Call `on_ready` from now on."""
         self._epoll.register(fd, events)
+        if not self._callbacks:
+            self._loop.add_reader(self._epoll.fileno(), self._wake)
         self._callbacks[fd] = on_ready
 
     def change(self, fd: int, events: int) -> None:
@@ -47,6 +51,8 @@ class Poller:
         """Call it before the socket is closed."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            if not self._callbacks:
+                self._loop.remove_reader(self._epoll.fileno())
 
     def close(self) -> None:
         """Watch nothing any more; harmless when done before."""
