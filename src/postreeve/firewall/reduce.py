@@ -46,6 +46,8 @@ EPHEMERAL: Final = Ports(1_024, 65_535)
 """Where answers go to; a list without memory lets all of it pass."""
 MAX_PIECES: Final = 64
 """More networks than that make no readable exception."""
+MAX_EXCEPTIONS: Final = 512
+"""Everything but one address of IPv6 takes 128 networks."""
 
 
 class Order(Enum):
@@ -267,13 +269,14 @@ class _Work:
 
     def _carve(self, flow: Flow, holes: list[Flow], what: str) -> list[Flow]:
         """The flow without the holes. One that cannot be cut out stays in an accept, and takes a refusal away."""
+        most = MAX_PIECES if flow.verdict is Verdict.ACCEPT else MAX_EXCEPTIONS
         pieces = [flow]
         for hole in holes:
             if not any(overlap(piece, hole) for piece in pieces):
                 continue
             carved = [part for piece in pieces for part in cut(piece, hole)]
             is_clean = not any(overlap(part, hole) for part in carved)
-            if is_clean and sum(len(part.peers) for part in carved) <= MAX_PIECES:
+            if is_clean and sum(len(part.peers) for part in carved) <= most:
                 pieces = carved
             elif flow.verdict is Verdict.ACCEPT:
                 self.leave(hole, what)

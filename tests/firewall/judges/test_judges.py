@@ -22,10 +22,14 @@ PYTHON = ROOT / ".venv-judges/bin/python"
 JUDGE = pathlib.Path(__file__).parent / "judge.py"
 GROUP_ID, ACL_ID = "sg-0123456789abcdef0", "acl-0123456789abcdef0"
 
-pytestmark = pytest.mark.skipif(
-    not PYTHON.exists() and not {"1"} & {os.environ.get("POSTREEVE_JUDGES"), os.environ.get("POSTREEVE_REQUIRE_PEERS")},
-    reason="no judges: POSTREEVE_JUDGES=1 scripts/judges.sh",
-)
+pytestmark = [
+    pytest.mark.timeout(360),
+    pytest.mark.skipif(
+        not PYTHON.exists()
+        and not {"1"} & {os.environ.get("POSTREEVE_JUDGES"), os.environ.get("POSTREEVE_REQUIRE_PEERS")},
+        reason="no judges: POSTREEVE_JUDGES=1 scripts/judges.sh",
+    ),
+]
 
 
 def ask(judge: str, question: dict[str, object]) -> Any:

@@ -63,6 +63,17 @@ def test_windows_blocks_the_complement_of_what_it_allows() -> None:
     assert "RemoteAddress = @('0.0.0.0/1')" in block
 
 
+def test_windows_blocks_everything_but_one_address_of_ipv6() -> None:
+    hub = (ipaddress.IPv6Network("2001:db8::25/128"),)
+    block = replace(OUT, family=Family.IPV6, peers=(WORLD[Family.IPV6],))
+    flows = (replace(block, ident="out-hub", verdict=Verdict.ACCEPT, peers=hub), block)
+    rules = rules_of(render(Policy("mail.example.org", flows, Verdict.DROP, Verdict.ACCEPT)))
+    (rule,) = (rule for rule in rules if "'Block'" in rule)
+    networks = [ipaddress.ip_network(one) for one in re.findall(r"'([0-9a-f:]+(?:/\d+)?)'", rule) if ":" in one]
+    assert sum(one.num_addresses for one in networks) == 2**128 - 1
+    assert not any(hub[0].overlaps(one) for one in networks)
+
+
 def test_windows_cannot_block_what_is_allowed_for_an_account_only() -> None:
     flow = replace(OUT, verdict=Verdict.ACCEPT, user="postreeve")
     with pytest.raises(CannotExpress, match="the account postreeve"):
