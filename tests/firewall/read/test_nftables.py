@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import random
 import subprocess
 from dataclasses import replace
 
@@ -185,6 +186,37 @@ BAD = {
 def test_what_is_no_listing_is_refused(text: str) -> None:
     with pytest.raises(NotUnderstood):
         read(text)
+
+
+JUNK = (None, 7, -1, "x", "", [], {}, [1], {"a": 1}, True, "@nope", {"set": []}, {"range": [1]}, 10**30, "*")
+
+
+def places(node: object, place: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [place, *(one for key, value in inner for one in places(value, (*place, key)))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_damaged_listing_is_refused_or_undecidable_and_never_a_crash(seed: int) -> None:
+    chance = random.Random(seed)
+    rules = ("ip saddr @bad drop", "tcp dport vmap { 25 : accept }", "tcp dport 25 ct count over 3 reject", "accept")
+    sets = "set bad { type ipv4_addr; flags timeout; elements = { 203.0.113.9 timeout 1h }; }"
+    nat = "table inet n {\nchain p {\ntype nat hook prerouting priority -100;\n"
+    nat += "tcp dport 26 dnat ip to 192.0.2.9:25\n}\n}\n"
+    whole = listed(chain(*rules, more=sets) + nat + chain("accept", hook="forward").replace("inet f", "inet g"))
+    everywhere = [place for place in places(json.loads(whole)) if place]
+    for _ in range(200):
+        data = json.loads(whole)
+        *way, last = chance.choice(everywhere)
+        node = data
+        for key in way:
+            node = node[key]
+        node[last] = chance.choice(JUNK)
+        try:
+            ruleset = read(json.dumps(data))
+        except NotUnderstood:
+            continue
+        pass_through(ruleset, come())
 
 
 def test_rule_of_an_unknown_form_is_undecidable() -> None:

@@ -25,7 +25,7 @@ from postreeve.firewall.box import (
 from postreeve.firewall.flow import Container, Family, Protocol, State
 from postreeve.firewall.interval import ALL_ADDRESSES, ALL_PORTS, ALL_TYPES, Intervals, intersect, subtract
 from postreeve.firewall.read.icmp import TYPES
-from postreeve.firewall.read.nft_value import Doubt, Surroundings, is_negated, items_of, numbers_of
+from postreeve.firewall.read.nft_value import Doubt, Surroundings, address_number, is_negated, items_of, numbers_of
 from postreeve.firewall.ruleset import Hook
 
 _PROTOCOLS: Final[Mapping[str, Protocol]] = {
@@ -126,7 +126,7 @@ def _narrower(left: Mapping[str, Any]) -> Narrow:
 
 
 def _name(left: Mapping[str, Any]) -> str:
-    kind, inner = next(iter(left.items()))
+    kind, inner = next(iter(left.items()), ("nothing", None))
     if isinstance(inner, dict):
         words = [inner.get("protocol"), inner.get("field"), inner.get("key"), inner.get("result")]
         return " ".join([kind, *(str(word) for word in words if word)])
@@ -148,7 +148,7 @@ def _address(box: Box, word: str, side: str, right: object, op: str, around: Sur
         if known is not None and known.is_volatile and is_plain:
             return [replace(box, peer_set=known.name)]
     every = ALL_ADDRESSES[family]
-    addresses = numbers_of(right, op, every, lambda text: int(ipaddress.ip_address(text)), around.sets)
+    addresses = numbers_of(right, op, every, address_number, around.sets)
     if is_peer:
         if box.peer_set:
             raise Doubt(f"addresses beside the set {box.peer_set}")

@@ -31,6 +31,7 @@ class _Reading:
     boxes: list[Box]
     doubts: list[str]
     over: Rate | None = None
+    is_broken: bool = False
 
     @property
     def doubt(self) -> str:
@@ -53,19 +54,25 @@ def split(box: Box, rule: Mapping[str, Any], around: Surroundings) -> Iterator[C
             reading.doubts.append(str(doubt))
         except _BROKEN:
             reading.doubts.append("an expression of an unknown form")
+            reading.is_broken = True
+    if reading.is_broken:
+        # It may have been the verdict.
+        yield from _end(reading, None)
 
 
 def _step(reading: _Reading, statement: Any, around: Surroundings) -> Iterator[Case]:
     kind: Any = statement
     inner: Any = None
-    if isinstance(statement, dict):
+    if isinstance(statement, dict) and statement:
         kind, inner = next(iter(statement.items()))
+    if not isinstance(kind, str):
+        raise TypeError("no statement")
     if kind == "match":
         reading.boxes = [part for one in reading.boxes for part in narrow(one, inner, around)]
     elif kind in _VERDICTS:
         yield from _end(reading, _VERDICTS[kind])
     elif kind in _WAYS:
-        yield from _end(reading, _WAYS[kind], inner["target"])
+        yield from _end(reading, _WAYS[kind], _text(inner["target"]))
     elif kind == "return":
         yield from _end(reading, Way.RETURN)
     elif kind == "vmap":
@@ -82,6 +89,12 @@ def _step(reading: _Reading, statement: Any, around: Surroundings) -> Iterator[C
         # A queue, a proxy: whoever gets the packet there decides.
         reading.doubts.append(f"the statement {kind}")
         yield from _end(reading, None)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no name")
+    return value
 
 
 def _end(reading: _Reading, action: Verdict | Way | None, target: str = "") -> Iterator[Case]:
@@ -110,7 +123,9 @@ def _limit(reading: _Reading, kind: str, inner: Mapping[str, Any]) -> None:
         reading.boxes = [box for box in reading.boxes if not families or box.family in families]
         for statement in inner.get("stmt", []) if isinstance(inner.get("stmt"), list) else [inner.get("stmt")]:
             if isinstance(statement, dict):
-                nested, what = next(iter(statement.items()))
+                nested: str
+                what: Any
+                nested, what = next(iter(statement.items()), ("", None))
                 if nested in ("limit", "ct count"):
                     _limit(reading, nested, what)
         return

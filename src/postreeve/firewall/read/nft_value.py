@@ -89,3 +89,10 @@ def numbers_of(
                 raise Doubt("a value of an unknown kind")
     ranges_ = intersect(tidy(chosen), every)
     return subtract(every, ranges_) if is_negated(op) else ranges_
+
+
+def address_number(text: object) -> int:
+    """An address as a number. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is no address")
+    return int(ipaddress.ip_address(text))

@@ -35,7 +35,7 @@ from postreeve.firewall.interval import ALL_ADDRESSES, to_networks
 from postreeve.firewall.read.chain import Case, Rule, Walker
 from postreeve.firewall.read.nft_quote import quote_rule
 from postreeve.firewall.read.nft_rule import has_limit, limits_of, split
-from postreeve.firewall.read.nft_value import Doubt, Elements, Surroundings, numbers_of
+from postreeve.firewall.read.nft_value import Doubt, Elements, Surroundings, address_number, numbers_of
 from postreeve.firewall.ruleset import Hook, Layer, Ruleset
 
 OWN: Final = ("inet", "postreeve")
@@ -85,7 +85,8 @@ def read(text: str, accounts: Mapping[int, str] | None = None) -> Ruleset:
                 layers.append((_STAGES.index(chain["hook"]), layer.priority, layer))
             limits += _limits(table, name, _HOOKS[chain["hook"]][0], accounts or {})
     # Of chains with the same priority Linux asks the one that came last first.
-    layers = sorted(reversed(layers), key=lambda one: one[:2])
+    layers.reverse()
+    layers.sort(key=lambda one: one[:2])
     sets = {one.name: _networks(one) for table in tables for one in table.sets.values() if one.is_volatile}
     return Ruleset(tuple(layer for _, _, layer in layers), sets, published, tuple(limits), tuple(unread))
 
@@ -158,8 +159,12 @@ def _take(item: Mapping[str, Any], tables: dict[TableKey, _Table]) -> None:
         case {"table": {"family": str() as family, "name": str() as name}}:
             tables.setdefault((family, name), _Table((family, name)))
         case {"chain": {"family": str() as family, "table": str() as table, "name": str() as name} as chain}:
+            if not all(isinstance(chain.get(key, ""), str) for key in ("type", "hook", "policy")):
+                raise TypeError(f"chain {name}")
             tables[family, table].chains[name] = chain
         case {"rule": {"family": str() as family, "table": str() as table, "chain": str() as where} as rule}:
+            if not isinstance(rule.get("expr", []), list):
+                raise TypeError(f"a rule of chain {where}")
             tables[family, table].rules.setdefault(where, []).append(rule)
         case {"set": dict() as data} | {"map": dict() as data}:
             key = data["family"], data["table"]
@@ -282,8 +287,16 @@ def _published(table: _Table) -> Iterator[Container]:
                 continue
             for port in _dialled(expressions):
                 to = target.get("port", port)
-                if isinstance(to, int):
+                if isinstance(to, int) and _is_address(target["addr"]):
                     yield Container(target["addr"], to, port)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _dialled(expressions: list[Any]) -> list[int]:
@@ -316,9 +329,8 @@ def _unread(table: _Table) -> Iterator[str]:
 def _networks(elements: Elements) -> tuple[Network, ...]:
     """What is in a set of addresses."""
     family = elements.family or Family.IPV4
-    ranges = numbers_of({"set": list(elements.items)}, "==", ALL_ADDRESSES[family], _to_number, {})
+    try:
+        ranges = numbers_of({"set": list(elements.items)}, "==", ALL_ADDRESSES[family], address_number, {})
+    except (Doubt, ValueError, TypeError, KeyError) as problem:
+        raise NotUnderstood(f"set {elements.name}: {problem}") from None
     return to_networks(ranges, family)
-
-
-def _to_number(text: Any) -> int:
-    return int(ipaddress.ip_address(text))
