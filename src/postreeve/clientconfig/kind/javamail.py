@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from postreeve.clientconfig.kind.spring import JAVAMAIL_MODES, javamail_mode
@@ -19,7 +20,7 @@ from postreeve.clientconfig.scan.code import Code, scan_code
 from postreeve.clientconfig.scan.constant import Constants, constants, value_of
 from postreeve.clientconfig.scan.token import Language
 from postreeve.clientconfig.scan.tree import Call, Node
-from postreeve.clientconfig.settings import Server, SubmissionSettings, TlsMode, Value, Wanted
+from postreeve.clientconfig.settings import Server, Span, SubmissionSettings, TlsMode, Value, Wanted
 from postreeve.clientconfig.text import Entry, Scalar, Source, renamed, scalar_from, unnamed
 
 _PROPERTIES: Final = {
@@ -75,7 +76,12 @@ def _scan(source: Source) -> Iterable[Group]:
 def _anchors(entries: Iterable[Entry]) -> list[Entry]:
     """The host once more, as a neighbour for properties of which the file has no sibling yet."""
     host = next((entry for entry in entries if entry.key == "host"), None)
-    return [] if host is None else [renamed(host, "p.tls.~"), renamed(host, "p.ssl.~")]
+    if host is None:
+        return []
+    # The host itself may be a constant that stands where the properties do not exist yet.
+    end = host.key_span.end
+    place = replace(host, scalar=Scalar(None, Span(end, end, host.key_span.line), None, is_reference=True))
+    return [renamed(place, "p.tls.~"), renamed(place, "p.ssl.~")]
 
 
 def _settings(source: Source, code: Code, known: Constants) -> Iterator[tuple[int, Entry]]:
