@@ -7,7 +7,18 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from postreeve.firewall.flow import Container, Direction, Flow, Policy, PolicyError, Ports, Protocol, State, tidy_peers, tidy_ports
+from postreeve.firewall.flow import (
+    Container,
+    Direction,
+    Flow,
+    Policy,
+    PolicyError,
+    Ports,
+    Protocol,
+    State,
+    tidy_peers,
+    tidy_ports,
+)
 
 _IDENT: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
