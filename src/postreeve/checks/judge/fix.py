@@ -111,7 +111,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "cert-private-root": (
         "Install the certificate of {issuer} where this client looks for authorities (Debian):\n"
         "  cp ROOT.crt /usr/local/share/ca-certificates/ && update-ca-certificates\n"
-        "or have {host} use one that clients know:\n  {issue}"
+        "or, where {host} is a public name, have it use an authority that clients know:\n  certbot certonly -d {host}"
     ),
     "cert-missing-intermediate": (
         "On {host}, serve the whole chain, leaf first, then {missing}; of certbot's files that is fullchain.pem, not "
