@@ -394,13 +394,6 @@ def test_every_check_is_tested_and_named_well() -> None:
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", check.id) for check in CHECKS)
 
 
-def test_blocked_port_25_is_opened_as_this_network_does() -> None:
-    way = replace(WELL.ways_out[0], dials=(replace(FAR, outcome=DialOutcome.TIMED_OUT),), banner="")
-    sick = replace(WELL, ways_out=(way,), known_good=(OPEN,), platform="hetzner-cloud")
-    (fix,) = (one.fix for one in examine(sick) if one.check == "outbound-25-blocked")
-    assert "Hetzner Cloud; there: after the first paid invoice" in fix
-
-
 def test_worst_findings_come_first() -> None:
     sick = replace(WELL, clock=Clock(False), logins_failed=500, process=0)
     assert [one.level for one in examine(sick)] == [Level.ERROR, Level.WARNING, Level.NOTE]
