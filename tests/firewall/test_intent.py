@@ -109,7 +109,6 @@ def test_loopback_cannot_be_banned() -> None:
         pytest.param(
             replace(SMART, smarthosts=(Smarthost("p", 465, (), "x.example"),)), "x.example has no", id="no-host"
         ),
-        pytest.param(replace(DIRECT, is_direct=False), "no way out", id="no-way-out"),
         pytest.param(replace(DIRECT, has_ipv4=False, has_ipv6=False), "without IPv4", id="no-family"),
         pytest.param(replace(DIRECT, user="post reeve; drop"), "account", id="strange-account"),
         pytest.param(replace(DIRECT, entrances=(MX, MX)), "two flows", id="twice"),
@@ -119,6 +118,12 @@ def test_loopback_cannot_be_banned() -> None:
 def test_what_makes_no_sense_is_an_error_and_never_a_wider_rule(exposure: Exposure, said: str) -> None:
     with pytest.raises(PolicyError, match=said):
         make_policy(exposure)
+
+
+def test_server_that_only_receives_lets_no_mail_out() -> None:
+    policy = make_policy(replace(DIRECT, is_direct=False))
+    assert decide(policy, leave(25, user="postreeve")).verdict is Verdict.REJECT
+    assert decide(policy, come(25)).verdict is Verdict.ACCEPT
 
 
 def test_every_flow_says_why_and_what_breaks_without_it() -> None:

@@ -49,8 +49,6 @@ def make_policy(exposure: Exposure) -> Policy:
     ]
     if not families:
         raise PolicyError("a host without IPv4 and without IPv6 needs no firewall")
-    if exposure.is_direct is False and not exposure.smarthosts:
-        raise PolicyError("no way out: neither MX hosts by port 25 nor a smarthost")
     _refuse_emptiness(exposure)
     flows = [flow for family in families for flow in _flows(exposure, family)]
     sets = tuple(_bans(family) for family in families) if exposure.has_bans else ()
