@@ -111,6 +111,7 @@ docs: venv
 	$(BIN)/python tools/knowledge.py
 	$(BIN)/python tools/lint_page.py
 	$(BIN)/python tools/doctor_page.py
+	$(BIN)/python tools/firewall_page.py
 
 # The lock files name no index, link or host: pip finds the files wherever this machine is set up to look, and the hashes
 # decide whether they are the right ones.

@@ -309,7 +309,7 @@ CHECKS: Final = (
     Check(
         "FW001",
         Level.ERROR,
-        "A door that should be open is shut",
+        "A port that is needed is closed",
         "Configured listeners and other declared ports against the rules of every layer, for IPv4 and IPv6 apart.",
         closed,
     ),
