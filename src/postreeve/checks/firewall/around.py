@@ -46,7 +46,7 @@ def past_the_rules(view: View) -> Iterator[Seen]:
             inward = view.all(Ask(Hook.IN, family, Protocol.TCP, container.published))
             if container.published in wide or not is_half_open(fate, family):
                 continue
-            if is_half_open(inward, family) and container.published not in _MAIL:
+            if is_half_open(inward, family) and (scene.exposure is None or container.published not in _MAIL):
                 continue
             target = container.address or "another address"
             shut = "" if is_half_open(inward, family) else ", though the rules for what comes in refuse the port"
@@ -75,6 +75,11 @@ def _guard(scene: Scene, container: Container, family: Family) -> str:
     peers = next((one.peers for one in entrances(scene) if one.port == container.published), ())
     source = next((str(one) for one in peers if one.version == family.value), "192.0.2.0/24")
     hint = "" if peers else "   # with your network; or publish it on 127.0.0.1 only"
+    chain = next((one.name for one in scene.host.of(Hook.FORWARD) if not one.name.startswith("iptables")), "")
+    if chain:
+        family_word = "ip" if family is Family.IPV4 else "ip6"
+        match = f"ct state new ct original proto-dst {container.published} {family_word} saddr != {source} drop"
+        return f"nft insert rule {chain} {match}{hint}"
     match = f"-p tcp -m conntrack --ctstate NEW --ctorigdstport {container.published} ! -s {source}"
     return f"{tool} -I DOCKER-USER {match} -j DROP{hint}"
 

@@ -9,12 +9,12 @@ from typing import Final
 from postreeve.checks.doctor.check import Seen
 from postreeve.checks.finding import Level
 from postreeve.checks.firewall.check import Check
-from postreeve.checks.firewall.command import APPLY, remove
+from postreeve.checks.firewall.command import APPLY, let_pass, remove
 from postreeve.checks.firewall.groundwork import families
-from postreeve.checks.firewall.reach import View
+from postreeve.checks.firewall.reach import Ask, View
 from postreeve.checks.firewall.scene import Manager, Scene
 from postreeve.firewall.exposure import Purpose
-from postreeve.firewall.flow import Family, Flow, Network, Protocol, State, Verdict
+from postreeve.firewall.flow import Direction, Family, Flow, Network, Protocol, State, Verdict
 from postreeve.firewall.ruleset import Hook, Layer
 
 _LEAST_PER_MINUTE: Final = 30
@@ -178,12 +178,14 @@ def limits(view: View) -> Iterator[Seen]:
         shown = ", ".join(map(str, ports))
         subject = f"port {shown}, IPv{flow.family.value}"
         rule = f"rule: {flow.quote or flow.ident}"
+        if flow.verdict is Verdict.ACCEPT and not _counts(view, flow, ports[0]):
+            continue
         if set(ports) & relay and per_minute < _LEAST_PER_MINUTE:
             ufw = "ufw delete limit 25/tcp && ufw allow 25/tcp" if scene.manager is Manager.UFW else ""
             yield Seen(
                 subject,
                 (rule, f"{per_minute:.0f} connections a minute: large senders are refused, and mail comes late"),
-                ufw or remove(scene, flow),
+                ufw or _without_limit(scene, flow, ports[0]),
             )
         elif flow.state is State.ANY:
             yield Seen(
@@ -191,6 +193,18 @@ def limits(view: View) -> Iterator[Seen]:
                 (rule, "it counts every packet, not connections: one long message exceeds it"),
                 "add `ct state new` (nft) or `-m conntrack --ctstate NEW` (iptables) to the rule",
             )
+
+
+def _counts(view: View, flow: Flow, port: int) -> bool:
+    """An earlier rule may let everybody in without a limit."""
+    return flow in view.host(Ask(Hook.IN, flow.family, Protocol.TCP, port)).accepting
+
+
+def _without_limit(scene: Scene, flow: Flow, port: int) -> str:
+    """A rule that accepts up to a limit needs one before it without; one that refuses beyond it goes."""
+    if flow.verdict is not Verdict.ACCEPT:
+        return remove(scene, flow)
+    return let_pass(scene, None, Direction.IN, flow.family, port, flow.peers)
 
 
 CHECKS: Final = (

@@ -276,6 +276,8 @@ def _exposed(scene: Scene, family: Family) -> Iterator[Bound]:
 
 
 def _has(scene: Scene, family: Family) -> bool:
+    if family in scene.blind:
+        return False
     if scene.exposure is None:
         return True
     return scene.exposure.has_ipv4 if family is Family.IPV4 else scene.exposure.has_ipv6

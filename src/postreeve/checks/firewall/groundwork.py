@@ -35,9 +35,9 @@ _RANGE: Final = (1_024, 32_768, 49_152, 60_999, 65_535)
 def families(scene: Scene) -> tuple[Family, ...]:
     """In use here, as far as known."""
     exposure = scene.exposure
-    if exposure is None:
-        return tuple(Family)
-    return tuple(one for one, there in ((Family.IPV4, exposure.has_ipv4), (Family.IPV6, exposure.has_ipv6)) if there)
+    has_ipv4, has_ipv6 = (True, True) if exposure is None else (exposure.has_ipv4, exposure.has_ipv6)
+    pairs = ((Family.IPV4, has_ipv4), (Family.IPV6, has_ipv6))
+    return tuple(one for one, there in pairs if there and one not in scene.blind)
 
 
 def _is_shut(view: View, family: Family) -> bool:
@@ -113,13 +113,13 @@ def _is_lost(fate: Fate, among: Intervals) -> bool:
 def _icmp_seen(scene: Scene, fate: Fate, family: Family, name: str, kind: int, loss: str) -> Seen:
     refusal = fate.worst(fate.refused)
     layer = refusal.layer if refusal else "inet filter input"
-    if layer.startswith("iptables "):
+    if scene.manager is Manager.UFW:
+        fix = "ufw reload   # /etc/ufw/before*.rules as shipped let it pass; see what was changed there"
+    elif layer.startswith("iptables "):
         tool, word = (
             ("iptables", "icmp --icmp-type") if family is Family.IPV4 else ("ip6tables", "icmpv6 --icmpv6-type")
         )
         fix = f"{tool} -I {layer.split()[2]} -p {word} {kind} -j ACCEPT && netfilter-persistent save"
-    elif scene.manager is Manager.UFW:
-        fix = "ufw reload   # /etc/ufw/before*.rules as shipped let it pass; see what was changed there"
     elif family is Family.IPV4:
         fix = f"nft insert rule {layer} icmp type {kind} accept"
     else:

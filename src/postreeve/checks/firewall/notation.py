@@ -17,7 +17,7 @@ from postreeve.checks.firewall.cloud_document import read_clouds
 from postreeve.checks.firewall.cluster_document import read_cluster
 from postreeve.checks.firewall.kubernetes_scene import Cluster
 from postreeve.checks.firewall.scene import BanSet, Cloud, Manager, Provider, Scene
-from postreeve.firewall.flow import NotUnderstood
+from postreeve.firewall.flow import Family, NotUnderstood
 from postreeve.firewall.read import firewalld, iptables, nftables, ufw
 from postreeve.firewall.ruleset import Ruleset
 
@@ -28,6 +28,18 @@ DEFAULT_OUTPUT_POLICY="ACCEPT"
 DEFAULT_FORWARD_POLICY="DROP"
 """
 """As the program is shipped."""
+_BEFORE6: Final = (
+    ufw.BEFORE.replace("ufw-", "ufw6-")
+    .replace("-p icmp --icmp-type", "-p icmpv6 --icmpv6-type")
+    .replace(
+        "COMMIT",
+        "\n".join(
+            f"-A ufw6-before-input -p icmpv6 --icmpv6-type {one} -j ACCEPT" for one in (1, 2, 4, *range(128, 137))
+        )
+        + "\nCOMMIT",
+    )
+)
+"""What matters of it, with the neighbours of IPv6."""
 _ROOTS: Final = {"zone": "zones", "policy": "policies", "service": "services", "ipset": "ipsets", "direct": ""}
 _XML: Final = re.compile(r"<(zone|policy|service|ipset|direct)[\s>/]")
 _NFT: Final = re.compile(
@@ -47,6 +59,10 @@ class Notation(Enum):
     UFW = "user.rules of ufw"
     UFW6 = "user6.rules of ufw"
     UFW_DEFAULTS = "defaults of ufw"
+    UFW_BEFORE = "before.rules of ufw"
+    UFW_BEFORE6 = "before6.rules of ufw"
+    UFW_AFTER = "after.rules of ufw"
+    UFW_AFTER6 = "after6.rules of ufw"
     FIREWALLD = "XML of firewalld"
     CLOUD = "a cloud"
     CLUSTER = "Kubernetes"
@@ -69,6 +85,16 @@ class Means:
     """Raises NotUnderstood."""
 
 
+_UFW: Final = {
+    ("ufw", "user"): Notation.UFW,
+    ("ufw6", "user"): Notation.UFW6,
+    ("ufw", "before"): Notation.UFW_BEFORE,
+    ("ufw6", "before"): Notation.UFW_BEFORE6,
+    ("ufw", "after"): Notation.UFW_AFTER,
+    ("ufw6", "after"): Notation.UFW_AFTER6,
+}
+
+
 def recognise(piece: Piece) -> Notation:
     """Raises NotUnderstood when it is none of those."""
     text = piece.text
@@ -80,8 +106,9 @@ def recognise(piece: Piece) -> Notation:
     if "DEFAULT_INPUT_POLICY" in text:
         return Notation.UFW_DEFAULTS
     if re.search(r"^\*\w+", text, re.MULTILINE):
-        if re.search(r"^:ufw6?-user-input ", text, re.MULTILINE) and not re.search(r"^:INPUT ", text, re.MULTILINE):
-            return Notation.UFW6 if ":ufw6-user-input" in text else Notation.UFW
+        found = re.search(r"^:(ufw6?)-(user|before|after)-input ", text, re.MULTILINE)
+        if found and not re.search(r"^:INPUT ", text, re.MULTILINE):
+            return _UFW[found[1], found[2]]
         is_six = _IPV6.search(text) or re.search(r"(v6|ip6|6\.rules|rules6)", piece.name.rpartition("/")[2])
         return Notation.IP6TABLES if is_six else Notation.IPTABLES
     if re.search(r"^create \S+ hash:", text, re.MULTILINE):
@@ -135,10 +162,20 @@ def read_scene(pieces: Iterable[Piece], means: Means) -> Scene:
         clouds=tuple(clouds),
         manager=manager,
         ban_sets=tuple(sets),
+        blind=_blind(by_kind),
         cluster=cluster if Notation.CLUSTER in by_kind else None,
         sources=sources,
         unseen=tuple(unseen),
     )
+
+
+def _blind(by_kind: Mapping[Notation, object]) -> frozenset[Family]:
+    """The family without its file, where iptables has one file for each."""
+    if by_kind.keys() & {Notation.NFT, Notation.NFT_JSON, Notation.UFW, Notation.UFW6, Notation.FIREWALLD}:
+        return frozenset()
+    pairs = ((Notation.IPTABLES, Family.IPV4), (Notation.IP6TABLES, Family.IPV6))
+    missing = frozenset(family for kind, family in pairs if kind not in by_kind)
+    return missing if len(missing) == 1 else frozenset()
 
 
 _Host = tuple[list[Ruleset], Manager, list[str], list[BanSet]]
@@ -171,10 +208,21 @@ def _of_host(by_kind: dict[Notation, list[Piece]], means: Means) -> _Host:
         if not given:
             unseen.append("/etc/default/ufw: taken as it is shipped")
         piece = (user or user6)[0]
-        kept = ufw.Texts(_text(user), _text(user6), _text(given or []) or UFW_DEFAULTS)
+        before, before6 = (_text(by_kind.get(one, [])) for one in (Notation.UFW_BEFORE, Notation.UFW_BEFORE6))
+        after, after6 = (_text(by_kind.get(one, [])) for one in (Notation.UFW_AFTER, Notation.UFW_AFTER6))
+        kept = ufw.Texts(
+            _text(user),
+            _text(user6),
+            _text(given or []) or UFW_DEFAULTS,
+            before or ufw.BEFORE,
+            before6 or _BEFORE6,
+            after,
+            after6,
+        )
         rulesets.append(_named(piece, lambda _: ufw.read(kept)))
-    elif Notation.UFW_DEFAULTS in by_kind:
-        raise NotUnderstood(f"{by_kind[Notation.UFW_DEFAULTS][0].name}: the defaults of ufw, without its user.rules")
+    elif any(one in by_kind for one in (Notation.UFW_DEFAULTS, *_UFW.values())):
+        alone = next(by_kind[one][0] for one in (Notation.UFW_DEFAULTS, *_UFW.values()) if one in by_kind)
+        raise NotUnderstood(f"{alone.name}: of ufw, without its user.rules")
     if Notation.FIREWALLD in by_kind:
         manager = Manager.FIREWALLD
         files = {_firewalld_path(one): one.text for one in by_kind[Notation.FIREWALLD]}

@@ -11,7 +11,7 @@ from postreeve.checks.finding import Level
 from postreeve.checks.firewall.check import Check, some
 from postreeve.checks.firewall.command import remove
 from postreeve.checks.firewall.entrance import ask_for, entrances, families_of
-from postreeve.checks.firewall.reach import Ask, View, size
+from postreeve.checks.firewall.reach import INNER, Ask, View, size
 from postreeve.checks.firewall.scene import Manager
 from postreeve.checks.firewall.world import GLOBAL, wanted
 from postreeve.firewall.flow import Direction, Flow, Network, Protocol, State, Verdict, tidy_ports
@@ -115,14 +115,14 @@ def _shadowed_in(view: View, layer: Layer) -> Iterator[Seen]:
             shelf.put(flow)
     told = [pair for quote, pair in dead.items() if quote not in alive and _is_worth_telling(*pair)]
     # Rules that contradict each other first: what they were meant for does not happen.
-    told.sort(key=lambda pair: pair[0].verdict is pair[1].verdict)
+    told.sort(key=lambda pair: _agree(*pair))
     for flow, before in told[:_MOST_TOLD]:
-        clash = "it says the opposite" if flow.verdict is not before.verdict else "it says the same"
+        clash = "it says the same" if _agree(flow, before) else "it says the opposite"
         what = flow.because and f" ({flow.because})"
         yield Seen(
             f"{layer.name}: {flow.ident}",
             (f"rule: {flow.quote or flow.ident}{what}", f"{clash} earlier: {before.quote or before.ident}"),
-            remove(view.scene, flow if flow.verdict is before.verdict else before),
+            remove(view.scene, flow) + ("" if _agree(flow, before) else "   # or move it before the other"),
         )
     if len(told) > _MOST_TOLD:
         rest = len(told) - _MOST_TOLD
@@ -131,9 +131,14 @@ def _shadowed_in(view: View, layer: Layer) -> Iterator[Seen]:
 
 def _is_worth_telling(flow: Flow, before: Flow) -> bool:
     """What says the same again is only noise where it names ports; what says the opposite is a mistake anywhere."""
-    if flow.state is State.ESTABLISHED or flow.interface == "lo":
+    if flow.state is State.ESTABLISHED or flow.interface == "lo" or flow.quote.startswith(":"):
         return False
-    return bool(flow.ports) if flow.verdict is before.verdict else bool(flow.ports or flow.protocol is Protocol.ANY)
+    return bool(flow.ports) if _agree(flow, before) else bool(flow.ports or flow.protocol is Protocol.ANY)
+
+
+def _agree(one: Flow, other: Flow) -> bool:
+    """To refuse with an answer and without is the same to mail."""
+    return (one.verdict is Verdict.ACCEPT) == (other.verdict is Verdict.ACCEPT)
 
 
 def _overruled(view: View) -> Iterator[Seen]:
@@ -216,6 +221,7 @@ def unnamed(view: View) -> Iterator[Seen]:
             and flow.verdict is Verdict.ACCEPT
             and flow.direction is Direction.IN
             and "comment" not in flow.quote
+            and not flow.interface.startswith(INNER)
         ]
         if found:
             fix = "postreeve firewall apply   # writes rules that say what they are for"

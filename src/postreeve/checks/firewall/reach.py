@@ -23,7 +23,7 @@ from postreeve.firewall.interval import (
 )
 from postreeve.firewall.ruleset import Hook, Layer
 
-_INNER: Final = ("lo", "docker", "br-", "veth", "virbr", "cni", "cali", "flannel", "wg", "tun", "tap", "tailscale")
+INNER: Final = ("lo", "docker", "br-", "veth", "virbr", "cni", "cali", "flannel", "wg", "tun", "tap", "tailscale")
 ANYBODY: Final = "somebody-else"
 """An account that no rule names."""
 
@@ -100,7 +100,7 @@ class View:
         """The interfaces that strangers may come in by; "" is one that no rule names."""
         if self._interfaces is None:
             named = {flow.interface for layer in self.scene.host.layers for flow in layer.policy.flows}
-            found = sorted(one for one in named if one and not one.startswith(_INNER))
+            found = sorted(one for one in named if one and not one.startswith(INNER))
             own = self.scene.interfaces
             self._interfaces = tuple(one if one in found else "" for one in own) if own else ("", *found[:8])
         return self._interfaces
@@ -125,7 +125,7 @@ class View:
         if key not in self._fates:
             names = (ask.interface,) if ask.interface else self.outside()
             fates = [self._fate(ask, name, which) for name in names]
-            self._fates[key] = max(fates, key=lambda fate: size(fate.accepted))
+            self._fates[key] = max(fates, key=lambda fate: (size(fate.accepted), size(fate.unknown)))
         return self._fates[key]
 
     def _fate(self, ask: Ask, interface: str, which: str) -> Fate:

@@ -14,7 +14,7 @@ from postreeve.checks.firewall.kubernetes_scene import Cluster
 from postreeve.checks.firewall.windows_scene import Windows
 from postreeve.checks.machine import Bound
 from postreeve.firewall.exposure import Exposure, Smarthost
-from postreeve.firewall.flow import Address, Policy
+from postreeve.firewall.flow import Address, Family, Policy
 from postreeve.firewall.ruleset import Ruleset
 
 
@@ -138,6 +138,8 @@ class Scene:
     windows: Windows | None = None
     interfaces: tuple[str, ...] = ()
     is_live: bool = False
+    blind: frozenset[Family] = frozenset()
+    """Families whose rules were not read."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """What was read, by the name of its file or command: in which notation."""
     unseen: tuple[str, ...] = ()
