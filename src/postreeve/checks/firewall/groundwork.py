@@ -42,6 +42,8 @@ def families(scene: Scene) -> tuple[Family, ...]:
 
 def _is_shut(view: View, family: Family) -> bool:
     """Refused altogether, as on a machine that has no use for the family."""
+    if view.scene.exposure is not None:
+        return False
     ask = Ask(Hook.IN, family, Protocol.TCP, _EPHEMERAL, State.ESTABLISHED)
     ports = {one.first for layer in view.scene.host.of(Hook.IN) for flow in layer.policy.flows for one in flow.ports}
     is_dead = not view.host(ask).accepted and not view.host(ask).unknown

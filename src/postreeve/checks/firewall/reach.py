@@ -204,7 +204,13 @@ def paint(
         by_rule.setdefault(id(flow), []).append((first, last))
         who[id(flow)] = flow
     refusals = tuple(
-        Refusal(name, flow, flow.verdict if flow else default, tidy(by_rule[key]), cloud)
+        Refusal(
+            name,
+            flow,
+            flow.verdict if flow else default,
+            tuple(by_rule[key]) if len(by_rule[key]) == 1 else tidy(by_rule[key]),
+            cloud,
+        )
         for key, flow in who.items()
         if not (flow and flow.unknown) and (flow.verdict if flow else default) is not Verdict.ACCEPT
     )
