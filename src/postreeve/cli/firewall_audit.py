@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,18 +64,31 @@ def audit_rules(
     if list_checks:
         _list(as_json)
         return
-    try:
-        scene = _read(files or [], live or not files)
-    except (NotUnderstood, machine.Unseeable) as problem:
-        raise wrong(str(problem)) from None
-    scene = _with_intent(scene, config)
-    findings = examine(scene)
+    with _without_collection():
+        try:
+            scene = _read(files or [], live or not files)
+        except (NotUnderstood, machine.Unseeable) as problem:
+            raise wrong(str(problem)) from None
+        scene = _with_intent(scene, config)
+        findings = examine(scene)
     if as_json:
         documents = [_document(one) for one in findings]
         print_json({"findings": documents, "read": dict(scene.sources), "unseen": list(scene.unseen)})
     else:
         _print(findings, scene)
     raise typer.Exit(1 if any(one.level is not Level.NOTE for one in findings) else 0)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Values by the hundred thousand and no cycles among them: looking for some takes a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _read(files: Sequence[Path], is_live: bool) -> Scene:

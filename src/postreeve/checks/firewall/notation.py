@@ -85,6 +85,7 @@ class Means:
     """Raises NotUnderstood."""
 
 
+_HEAD: Final = 200
 _UFW: Final = {
     ("ufw", "user"): Notation.UFW,
     ("ufw6", "user"): Notation.UFW6,
@@ -99,6 +100,8 @@ def recognise(piece: Piece) -> Notation:
     """Raises NotUnderstood when it is none of those."""
     text = piece.text
     begin = text.lstrip()[:1]
+    if begin == "{" and '"nftables"' in text[:_HEAD]:
+        return Notation.NFT_JSON
     if begin in ("{", "["):
         return _of_json(text)
     if begin == "<" and _XML.search(text):
@@ -190,7 +193,7 @@ def _of_host(by_kind: dict[Notation, list[Piece]], means: Means) -> _Host:
         for piece in by_kind.get(kind, ()):
             listing = piece.text if kind is Notation.NFT_JSON else _named(piece, lambda one: _list(one, means))
             rulesets.append(_named(Piece(piece.name, listing), lambda one: nftables.read(one.text, means.accounts)))
-            sets += find_sets(json.loads(listing))
+            sets += find_sets(json.loads(listing)) if '"set"' in listing else ()
             manager = Manager.NFTABLES
     saved = [by_kind.get(kind, []) for kind in (Notation.IPTABLES, Notation.IP6TABLES)]
     if any(saved):
