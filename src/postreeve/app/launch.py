@@ -13,6 +13,7 @@ import dns.asyncbackend
 import dns.rdata
 
 from postreeve.app.accounts import open_accounts
+from postreeve.app.bans import open_line
 from postreeve.app.binding import bind_all, take_passed
 from postreeve.app.configuration import Installation, check_files
 from postreeve.app.lock import DirectoryLock
@@ -45,6 +46,7 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
         count = worker_count(config)
         bound = bind_all([listener_settings(config, one) for one in config.listener], count, passed)
         import_ahead(config)
+        bans = open_line(config)
         if account is not None:
             drop(account)
         check_access(installation.data_dir)
@@ -58,7 +60,7 @@ def serve(installation: Installation, announce: Announce = lambda bound: None) -
             raise ConfigError(str(installation.path), problems)
         for warning in warnings_of(config):
             sys.stderr.write(f"postreeve: WARNING: {warning}\n")
-        return Supervisor(installation, bound, count, notifier, announce).run()
+        return Supervisor(installation, bound, count, notifier, announce, bans).run()
     finally:
         lock.release()
 

@@ -32,6 +32,7 @@ from postreeve.app.startup import StartupError
 from postreeve.config.assemble import listener_settings
 from postreeve.config.model import Config
 from postreeve.config.problem import ConfigError
+from postreeve.enforce.bans import BanLine
 from postreeve.inbound.counter import SharedCounters
 from postreeve.telemetry.event import (
     ConfigReloaded,
@@ -69,13 +70,20 @@ class Supervisor:
     """The loop. Everything happens in `run`, in one thread."""
 
     def __init__(
-        self, installation: Installation, bound: tuple[Bound, ...], count: int, notifier: Notifier, announce: Announce
+        self,
+        installation: Installation,
+        bound: tuple[Bound, ...],
+        count: int,
+        notifier: Notifier,
+        announce: Announce,
+        bans: BanLine | None = None,
     ) -> None:
         self._installation = installation
         self._bound = bound
         self._count = count
         self._notifier = notifier
         self._announce = announce
+        self._bans = bans
         self._log = Log(installation.config.log, time.time)
         self._metrics = Metrics()
         self._inherited: Snapshot = {}
@@ -158,6 +166,7 @@ class Supervisor:
             installation=self._installation,
             sockets=tuple((bound.listener, bound.key, one) for bound, one in mine),
             counters=self._counters.of_worker(index),
+            bans=self._bans,
         )
         return worker.main(assignment, channel)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import uvloop
 
+from postreeve.app.bans import Bans
 from postreeve.app.binding import Key
 from postreeve.app.channel import Channel
 from postreeve.app.configuration import Installation, parse
@@ -22,6 +23,7 @@ from postreeve.app.crew import HEARTBEAT_SECONDS
 from postreeve.app.log import Log
 from postreeve.app.parts import Parts
 from postreeve.config.problem import ConfigError
+from postreeve.enforce.bans import BanLine
 from postreeve.inbound.counter import SharedCounters
 from postreeve.mail.error import PostreeveError
 from postreeve.telemetry.event import InternalError, TelemetryEvent
@@ -40,6 +42,7 @@ class Assignment:
     installation: Installation
     sockets: tuple[tuple[str, Key, socket.socket], ...]
     counters: SharedCounters
+    bans: BanLine | None = None
 
 
 def main(assignment: Assignment, channel: Channel) -> int:
@@ -73,6 +76,7 @@ class Worker:
             assignment.index, assignment.count, assignment.installation, assignment.counters, self._metrics, self._tell
         )
         self._sockets: dict[Key, socket.socket] = {key: one for _, key, one in assignment.sockets}
+        self._bans = Bans(assignment.bans, assignment.installation.config, assignment.counters, self._tell_of_ban)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
@@ -103,6 +107,10 @@ class Worker:
         return 0
 
     def _tell(self, what: TelemetryEvent) -> None:
+        self._tell_of_ban(what)
+        self._bans.tell(what)
+
+    def _tell_of_ban(self, what: TelemetryEvent) -> None:
         self._metrics.tell(what)
         self._log.tell(what)
 
@@ -144,6 +152,7 @@ class Worker:
             try:
                 installation = parse(self._assignment.installation.path, text)
                 self._log.change(installation.config.log)
+                self._bans.change(installation.config)
                 problem = await self._parts.reload(installation, [(name, self._sockets[key]) for name, key in wanted])
             except (ConfigError, PostreeveError, OSError, ImportError) as error:
                 problem = f"worker {self._assignment.index}: {error}"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from postreeve.config.kind import Address, Peers, Port, Switch, setting
+from postreeve.config.kind import Address, CountOrOff, Duration, Peers, Port, Switch, setting
 from postreeve.config.limit import STRICT
 from postreeve.firewall.exposure import Reach
 
@@ -54,6 +54,13 @@ class FirewallTable(BaseModel):
         "(the mail ports only).",
     )
     bans: Switch = setting(True, "Refuse the addresses that the server has banned.")
+    ban_after: CountOrOff = setting(
+        20,
+        "Failed logins from one address (IPv6: one /64), and logins tried where none belong, after which it is banned; "
+        "0 = never. The server bans when it started with the rights to do so and the rules were in force by then.",
+    )
+    ban_within: Duration = setting("10m", "The time in which they are counted.")
+    ban_for: Duration = setting("1h", "How long a ban lasts, 30 days at most.")
     extra: Annotated[tuple[EntranceTable, ...], Field(strict=False)] = setting((), "Further open ports.")
     container: Annotated[tuple[ContainerTable, ...], Field(strict=False)] = setting(
         (), "Published ports of containers."

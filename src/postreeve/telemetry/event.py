@@ -103,6 +103,16 @@ class CredentialsMisplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressBanned:
+    """The firewall was asked to keep an address (IPv6: its /64) out; `problem` is set when nobody took the request."""
+
+    client: str
+    seconds: int
+    failures: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRefused:
     """A command was refused, by protocol or policy."""
 
@@ -335,7 +345,7 @@ class InternalError:
 
 TelemetryEvent = (
     SessionOpened | SessionClosed | TlsEstablished | TlsFailed | WrongProtocolSeen | Authenticated
-    | AuthenticationFailed | CredentialsMisplaced | CommandRefused | ConnectionRefused | MessageAccepted
+    | AuthenticationFailed | CredentialsMisplaced | AddressBanned | CommandRefused | ConnectionRefused | MessageAccepted
     | MessageRefused | RecipientDelivered | RecipientDeferred | RecipientFailed | MessageSpawned
     | DestinationChanged | QueueChanged | RecordQuarantined | StoreTrouble | AccountsTrouble | StressChanged
     | ConfigReloaded | CertificateLoaded | FindingAppeared | FindingGone

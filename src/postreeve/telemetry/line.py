@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from postreeve.mail.date import format_timestamp
 from postreeve.telemetry.event import (
     AccountsTrouble,
+    AddressBanned,
     AuthenticationFailed,
     CertificateLoaded,
     ConfigReloaded,
@@ -104,6 +105,8 @@ def level_of(event: TelemetryEvent) -> Level:
             return Level.INFO if state == "recovered" else Level.ERROR
         case AuthenticationFailed() | CredentialsMisplaced():
             return Level.WARNING
+        case AddressBanned(problem=problem):
+            return Level.ERROR if problem else Level.WARNING
         case FindingAppeared(level=level):
             return {"error": Level.ERROR, "warning": Level.WARNING}.get(level, Level.INFO)
         case ConfigReloaded(problem=problem) | CertificateLoaded(problem=problem):

@@ -77,7 +77,7 @@ class Metrics:
         self,
         event: (
             e.TlsEstablished | e.TlsFailed | e.WrongProtocolSeen | e.Authenticated | e.AuthenticationFailed
-            | e.CredentialsMisplaced | e.ConnectionRefused | e.DestinationChanged | e.QueueChanged
+            | e.CredentialsMisplaced | e.AddressBanned | e.ConnectionRefused | e.DestinationChanged | e.QueueChanged
             | e.RecordQuarantined | e.StoreTrouble | e.AccountsTrouble | e.StressChanged | e.ConfigReloaded
             | e.CertificateLoaded | e.FindingAppeared | e.FindingGone | e.ServerStarted | e.ServerStopping
             | e.ServerStopped | e.WorkerExited | e.InternalError
@@ -96,6 +96,8 @@ class Metrics:
                 self._add(f.AUTHENTICATION_FAILURES, (event.reason,))
             case e.CredentialsMisplaced():
                 self._add(f.CREDENTIALS_MISPLACED, (event.listener,))
+            case e.AddressBanned():
+                self._add(f.BANS, ("problem" if event.problem else "ok",))
             case e.ConnectionRefused():
                 self._add(f.CONNECTIONS_REFUSED, (event.listener, event.reason))
             case e.DestinationChanged():
