@@ -319,9 +319,13 @@ def test_renegotiation_is_refused(server: Server, listener: str) -> None:
         ends.start()
         assert client.stdin is not None
         assert client.stdout is not None
+        shown = b""
+        if listener == "submissions":
+            # A greeting in the middle of the new handshake would end it on the client's side.
+            while b"\n220 " not in shown and (line := client.stdout.readline()):
+                shown += line
         client.stdin.write(b"R\n")
         client.stdin.flush()
-        shown = b""
         while b"no renegotiation" not in shown and (line := client.stdout.readline()):
             shown += line
         ends.cancel()
