@@ -25,7 +25,7 @@ def tell_persistence(place: Place, owner: Owner) -> Iterator[str]:
     try:
         run(place, "systemctl", "enable", UNIT)
     except CommandFailed as problem:
-        hint = f"install packaging/systemd/{UNIT} to /etc/systemd/system and enable it"
+        hint = f"install packaging/systemd/{UNIT} in /etc/systemd/system and enable it"
         yield f"the rules are not loaded at the next start: {problem}: {hint}"
 
 
