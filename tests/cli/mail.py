@@ -11,7 +11,6 @@ from postreeve.mail.ident import IdentSource
 from postreeve.queue.model import NewMessage, NewRecipient, Origin, RecipientState
 
 NOW = time.time()
-_SOURCES = {node: IdentSource(node) for node in range(4)}
 _salt = itertools.count()
 
 
@@ -46,7 +45,7 @@ def message(
     enveloped = tuple(EnvelopeRecipient(box, given) for box in boxes)
     path = mailbox(sender) if sender != "<>" else None
     return NewMessage(
-        ident=_SOURCES[node].next(at, next(_salt)),
+        ident=IdentSource(node).next(at, next(_salt)),
         accepted_at=at,
         envelope=Envelope(path, enveloped, parameters or MailParameters()),
         recipients=tuple(

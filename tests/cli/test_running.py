@@ -366,11 +366,12 @@ def test_metrics_parse_and_count_what_happened(server: Server, metrics_port: int
     before = scrape(metrics_port).get("postreeve_messages_accepted", {}).get(("submissions",), 0)
     for _ in range(4):
         assert send(server, "counted@example.org").status == 0
+    assert send(server, "waits@example.net").status == 0  # the hop there takes nothing
     server.wait_for_messages("counted@example.org", 4)
     after = until(
         lambda: (
             scraped
-            if (scraped := scrape(metrics_port))["postreeve_messages_accepted"].get(("submissions",), 0) == before + 4
+            if (scraped := scrape(metrics_port))["postreeve_messages_accepted"].get(("submissions",), 0) == before + 5
             else None
         )
     )
