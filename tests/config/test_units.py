@@ -68,6 +68,7 @@ def test_duration_reads_what_it_prints(seconds: int) -> None:
     [
         ("5%", FreeSpace(share=0.05)),
         ("0.5 %", FreeSpace(share=0.005)),
+        ("5%, at most 1GiB", FreeSpace(share=0.05, limit=2**30)),
         ("2GiB", FreeSpace(octets=2**31)),
         (0, FreeSpace()),
     ],
@@ -80,3 +81,16 @@ def test_free_space_reads_shares_and_sizes(text: object, space: FreeSpace) -> No
 def test_free_space_refuses_what_is_none(text: object) -> None:
     with pytest.raises(ValueError, match="below 100 %"):
         parse_free_space(text)
+
+
+@pytest.mark.parametrize(
+    ("space", "total", "octets"),
+    [
+        ("5%", 100 << 30, 5 << 30),
+        ("5%, at most 1GiB", 100 << 30, 1 << 30),
+        ("5%, at most 1GiB", 10 << 30, 512 << 20),
+        ("2GiB", 1 << 30, 2 << 30),
+    ],
+)
+def test_free_space_of_a_file_system(space: str, total: int, octets: int) -> None:
+    assert parse_free_space(space).of(total) == octets

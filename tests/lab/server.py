@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from postreeve.app.authority import Issued, make_authority, make_certificate
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 35.0
 NAMES = ("mail.example.org", "localhost", "127.0.0.1", "::1")
 

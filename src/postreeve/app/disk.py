@@ -14,7 +14,7 @@ def find_shortage(directory: Path, least: FreeSpace) -> str:
     Raises OSError when the file system cannot be asked.
     """
     status = os.statvfs(directory)
-    wanted = max(least.octets, int(least.share * status.f_blocks * status.f_frsize))
+    wanted = least.of(status.f_blocks * status.f_frsize)
     free = status.f_bavail * status.f_frsize
     if free >= wanted:
         return ""

@@ -165,7 +165,8 @@ class QueueTable(BaseModel):
         "failures", "Which conversations with next hops the history keeps: `failures`, `all` or `none`."
     )
     min_free: MinFree = setting(
-        "5%", "Free share of the file system, or size, below which new mail gets 452 4.3.1; queued mail still leaves."
+        "5%, at most 1GiB",
+        "Free share of the file system, or size, below which new mail gets 452 4.3.1; queued mail still leaves.",
     )
     synchronous: Switch = setting(
         True,

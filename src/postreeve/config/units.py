@@ -15,14 +15,22 @@ _DURATION_UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1
 _SIZE: Final = re.compile(r"([0-9]{1,18}) ?([A-Za-z]*)")
 _DURATION: Final = re.compile(r"(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 _SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,3})?) ?%")
+_LIMIT: Final = ", at most "
 
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """How much of a file system stays free: a share of it (0 … 1), or octets; the other is 0."""
+    """How much of a file system stays free: a share of it (0 … 1), at most so many octets of it if `limit` is given, or
+    octets; the other is 0."""
 
     share: float = 0.0
     octets: int = 0
+    limit: int | None = None
+
+    def of(self, total_octets: int) -> int:
+        """The octets that stay free of a file system of `total_octets`."""
+        share = int(self.share * total_octets)
+        return max(self.octets, share if self.limit is None else min(share, self.limit))
 
 
 def parse_size(value: object) -> int:
@@ -51,14 +59,17 @@ def parse_duration(value: object) -> float:
 
 
 def parse_free_space(value: object) -> FreeSpace:
-    """A share of the file system ("5%") or a size. Raises ValueError, saying what would do."""
-    matched = _SHARE.fullmatch(value) if isinstance(value, str) else None
-    if matched is not None and float(matched[1]) < 100:
-        return FreeSpace(share=float(matched[1]) / 100)
+    """A share of the file system ("5%", or "5%, at most 1GiB") or a size. Raises ValueError, saying what would do."""
+    share, has_limit, limit = value.partition(_LIMIT) if isinstance(value, str) else ("", "", "")
+    matched = _SHARE.fullmatch(share)
     try:
+        if matched is not None and float(matched[1]) < 100:
+            return FreeSpace(share=float(matched[1]) / 100, limit=parse_size(limit) if has_limit else None)
         return FreeSpace(octets=parse_size(value))
     except ValueError:
-        raise ValueError('must be a share below 100 % such as "5%", or a size such as "2GiB"') from None
+        raise ValueError(
+            'must be a share below 100 % such as "5%" or "5%, at most 1GiB", or a size such as "2GiB"'
+        ) from None
 
 
 def format_size(octets: int) -> str:

@@ -25,9 +25,7 @@ _OPENINGS: Final = {
         "Your message could not yet be delivered to the following. We keep trying; you need not send it again:"
     ),
     DsnAction.DELIVERED: "As you asked to be told: your message was delivered to:",
-    DsnAction.RELAYED: (
-        "As you asked to be told: your message was passed on, to servers that may not tell more, for:"
-    ),
+    DsnAction.RELAYED: ("As you asked to be told: your message was passed on, to servers that may not tell more, for:"),
     DsnAction.EXPANDED: "As you asked to be told: your message was sent on to the members of:",
 }
 # RFC 3463: by subject and detail; the longest prefix counts.

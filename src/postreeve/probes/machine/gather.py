@@ -154,7 +154,7 @@ def _read_disks(plan: Plan) -> tuple[Disk, ...]:
     disk = read_disk(directory, 0)
     if disk is None:
         return ()
-    return (replace(disk, floor_octets=max(least.octets, int(least.share * disk.total_octets))),)
+    return (replace(disk, floor_octets=least.of(disk.total_octets)),)
 
 
 def _private_files(plan: Plan) -> Iterator[tuple[Path, int]]:
