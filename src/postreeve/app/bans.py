@@ -53,7 +53,8 @@ def open_line(config: Config) -> BanLine | None:
         return None
     try:
         table = nft.list_own(Place()) or ""
-    except CommandFailed:
+    except (CommandFailed, OSError):
+        # Mail does not wait for bans.
         table = ""
     try:
         if "set bans4 {" not in table and "set bans6 {" not in table:
