@@ -114,3 +114,16 @@ def write_arrivals(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) 
             insert_rows(connection, "chunk", arrival.chunks)
         if arrival.is_spooled:
             connection.execute("DELETE FROM spool WHERE message_id = ?", (arrival.ident,))
+
+
+def write_chunk(connection: sqlite3.Connection, ident: int, seq: int, data: bytes) -> None:
+    """One chunk of content that does not count yet."""
+    if seq == 0:
+        connection.execute("INSERT INTO spool VALUES (?)", (ident,))
+    connection.execute("INSERT INTO chunk VALUES (?, ?, ?)", (ident, seq, data))
+
+
+def remove_spool(connection: sqlite3.Connection, ident: int) -> None:
+    """Remove what an abandoned spool has written."""
+    connection.execute("DELETE FROM chunk WHERE message_id = ?", (ident,))
+    connection.execute("DELETE FROM spool WHERE message_id = ?", (ident,))

@@ -9,10 +9,10 @@ from typing import Final
 from postreeve.queue.model import Change, QueueFilter
 from postreeve.store.face import LeaseLost, Quarantined
 from postreeve.store.match import recipient_fits
+from postreeve.store.sqlite.arrival import remove_spool
 from postreeve.store.sqlite.rows import RECIPIENT_COLUMNS, Undecodable, to_json
 from postreeve.store.sqlite.schema import write_meta
 from postreeve.store.sqlite.settling import finish, load_recipients, write_recipients
-from postreeve.store.sqlite.spool import remove_spool
 from postreeve.store.sqlite.statement import marks
 from postreeve.store.transition import changed, is_finished
 

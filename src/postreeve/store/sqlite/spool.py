@@ -7,14 +7,10 @@ chunk is not taken before the last is written, so that memory stays flat.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from typing import TYPE_CHECKING
 
 from postreeve.store.face import StoreError
-from postreeve.store.sqlite.arrival import CHUNK_OCTETS, Spooled
-
-if TYPE_CHECKING:
-    from postreeve.store.sqlite.writer import Writer
+from postreeve.store.sqlite.arrival import CHUNK_OCTETS, Spooled, remove_spool, write_chunk
+from postreeve.store.sqlite.writer import Writer
 
 
 class SqliteSpool:
@@ -39,7 +35,7 @@ class SqliteSpool:
         while len(self._buffer) > CHUNK_OCTETS:
             chunk = bytes(memoryview(self._buffer)[:CHUNK_OCTETS])
             del self._buffer[:CHUNK_OCTETS]
-            await self._writer.run_growing(_write_chunk, self.ident, self._chunks, chunk)
+            await self._writer.run_growing(write_chunk, self.ident, self._chunks, chunk)
             self._chunks += 1
 
     def finish(self) -> Spooled:
@@ -62,15 +58,3 @@ class SqliteSpool:
             self._live.discard(self.ident)
             if self._chunks:
                 await self._writer.run(remove_spool, self.ident)
-
-
-def _write_chunk(connection: sqlite3.Connection, ident: int, seq: int, data: bytes) -> None:
-    if seq == 0:
-        connection.execute("INSERT INTO spool VALUES (?)", (ident,))
-    connection.execute("INSERT INTO chunk VALUES (?, ?, ?)", (ident, seq, data))
-
-
-def remove_spool(connection: sqlite3.Connection, ident: int) -> None:
-    """Remove what an abandoned spool has written."""
-    connection.execute("DELETE FROM chunk WHERE message_id = ?", (ident,))
-    connection.execute("DELETE FROM spool WHERE message_id = ?", (ident,))
