@@ -44,10 +44,30 @@ def rehearse(place: Place, policy: Policy, rules: str, cases: Sequence[Case] | N
     Only these rules are in force there: what else the machine has is not part of it, nor are published ports.
     """
     chosen = make_cases(policy) if cases is None else list(cases)
+    answers = try_out(place, (Load(("nft", "-f", "-"), rules),), chosen)
+    return [Measured(one, expect(policy, one), answer) for one, answer in zip(chosen, answers, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A command that loads the text that it reads."""
+
+    words: tuple[str, ...]
+    text: str
+
+
+def try_out(
+    place: Place, loads: Sequence[Load], chosen: Sequence[Case], device: str = "host", own: Sequence[Address] = ()
+) -> list[Answer]:
+    """What the kernel makes of each connection with all of that loaded, on a host of that device. Raises CommandFailed.
+
+    `own` are the addresses of the host, where rules may name them.
+    """
     peers = {case.peer for case in chosen}
     document = {
-        "rules": rules,
-        "host": [str(_choose(family, peers)) for family in Family],
+        "loads": [[list(one.words), one.text] for one in loads],
+        "device": device,
+        "host": [str(_choose(family, peers, own)) for family in Family],
         "peers": [str(peer) for peer in sorted(peers, key=lambda one: (one.version, int(one)))],
         "cases": [[one.direction.value, one.protocol.value, str(one.peer), one.port, one.user] for one in chosen],
     }
@@ -57,8 +77,7 @@ def rehearse(place: Place, policy: Policy, rules: str, cases: Sequence[Case] | N
         is_forbidden = "not permitted" in done.err
         raise CommandFailed("rehearsal", Failure.FORBIDDEN if is_forbidden else Failure.REFUSED, shorten(done.err))
     try:
-        answers = [Answer(word) for word in json.loads(done.out)]
-        return [Measured(one, expect(policy, one), answer) for one, answer in zip(chosen, answers, strict=True)]
+        return [Answer(word) for word in json.loads(done.out)]
     except (ValueError, TypeError):
         raise CommandFailed("rehearsal", Failure.REFUSED, "it ended early") from None
 
@@ -70,5 +89,6 @@ def describe(measured: Sequence[Measured]) -> list[str]:
     return [*lines, f"and {len(wrong) - _MOST_NAMED} more"] if len(wrong) > _MOST_NAMED else lines
 
 
-def _choose(family: Family, taken: set[Address]) -> Address:
-    return next(one for one in _OWN[family] if one not in taken)
+def _choose(family: Family, taken: set[Address], own: Sequence[Address]) -> Address:
+    mine = (one for one in own if one.version == family.value)
+    return next(one for one in (*mine, *_OWN[family]) if one not in taken)

@@ -42,7 +42,8 @@ def main() -> int:
     try:
         _unshare()
         with _everybody_else(document, rows) as there:
-            _run(["nft", "-f", "-"], document["rules"])
+            for words, text in document["loads"]:
+                _run(words, text)
             servers = _serve({(row[2], row[4], "::") for row in rows if row[1] == "in"})
             there.ask({"dial": [row for row in rows if row[1] == "in"], "host": document["host"]})
             _echo_until(servers, there.answers)
@@ -112,8 +113,9 @@ def _everybody_else(document: dict[str, Any], rows: list[_Row]) -> Iterator[_The
     there = _There(questions_out, answers_in)
     try:
         there.read()  # it has a namespace
-        _run(["ip", "link", "add", "host", "type", "veth", "peer", "name", "others", "netns", str(pid)])
-        _configure("host", document["host"])
+        device = document["device"]
+        _run(["ip", "link", "add", device, "type", "veth", "peer", "name", "others", "netns", str(pid)])
+        _configure(device, document["host"])
         there.ask({})
         there.read()  # it is ready
         yield there
