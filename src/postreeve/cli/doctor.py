@@ -15,13 +15,14 @@ import typer
 from postreeve.app.configuration import Installation
 from postreeve.app.lock import holder_of
 from postreeve.app.mend import mend
-from postreeve.app.outside import View, ask_outside
+from postreeve.app.outside import View
 from postreeve.app.process import describe
 from postreeve.checks.doctor.catalogue import CHECKS, examine
 from postreeve.checks.finding import Finding, Level
 from postreeve.checks.machine import Machine, QueueState
 from postreeve.cli.fold import say_folded
 from postreeve.cli.output import clean, clean_lines, plural, print_json, say
+from postreeve.cli.outside_view import ask_view
 from postreeve.cli.place import ConfigOption, JsonOption
 from postreeve.cli.place import installation as read_installation
 from postreeve.cli.refusal import Refused
@@ -29,7 +30,6 @@ from postreeve.cli.server import ask_workers, read_facts
 from postreeve.cli.tally import sample
 from postreeve.cli.visit import with_queue
 from postreeve.config.assemble import route_settings
-from postreeve.net.resolver import NetResolver, ResolverSettings
 from postreeve.probes.machine.gather import gather
 from postreeve.probes.machine.plan import Plan, Running
 from postreeve.queue.model import QueueStats
@@ -177,24 +177,9 @@ def _count_queue(installation: Installation, now: float) -> QueueState:
 async def _ask_outside(
     installation: Installation, url: str, token_file: Path | None, ca_file: Path | None, machine: Machine
 ) -> View:
-    config = installation.config
-    file = token_file or (Path(config.doctor.outside_token_file) if config.doctor.outside_token_file else None)
-    if file is None:
-        raise Refused(
-            "no token for the probe-server", "name one: --outside-token-file FILE, or doctor.outside_token_file"
-        )
-    try:
-        token = file.read_text("utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Refused(f"{file} cannot be read: {problem}") from None
-    servers = tuple((str(one.address), one.port) for one in config.dns.servers)
-    resolver = NetResolver(ResolverSettings(servers))
     ports = sorted({one.port for one in machine.wanted if one.port})
     implicit = sorted({one.port for one in machine.wanted if one.tls == "implicit"})
-    try:
-        return await ask_outside(url, token, ports, implicit, config.hostname.ascii, resolver, ca_file)
-    finally:
-        await resolver.close()
+    return await ask_view(installation, url, token_file, ca_file, ports, implicit)
 
 
 def _add_view(machine: Machine, view: View) -> Machine:

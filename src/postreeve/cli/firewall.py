@@ -16,6 +16,7 @@ from postreeve.cli.firewall_source import NoSource, read_file, read_live, wrong
 from postreeve.cli.firewall_state import look_around
 from postreeve.cli.firewall_status import status
 from postreeve.cli.firewall_target import TARGETS, load, target_named
+from postreeve.cli.firewall_verify import verify
 from postreeve.cli.output import clean, print_json
 from postreeve.cli.place import ConfigOption, JsonOption, installation
 from postreeve.config.firewall import make_exposure
@@ -32,7 +33,7 @@ _PLAN: Final = "plan"
 _LIVE: Final = "live"
 
 
-for _command in (apply, confirm, rollback, status):
+for _command in (apply, confirm, rollback, status, verify):
     app.command(_command.__name__)(_command)
 
 
