@@ -13,6 +13,7 @@ from postreeve import cli
 from postreeve.cli.firewall_target import TARGETS
 from tests.cli.conftest import Done
 
+PUBLISHED = Path(__file__).resolve().parents[1] / "checks" / "firewall" / "published"
 CONFIG = """
 hostname = "mail.example.org"
 data_dir = "{directory}"
@@ -127,6 +128,32 @@ def test_diff_names_what_was_opened_by_hand(run: Any, tmp_path: Path) -> None:
     assert {(one["kind"], one["family"]) for one in changes} == {("removed", "ipv4"), ("removed", "ipv6")}
     assert all(one["ranges"] == [[2525, 2525]] for one in changes)
     assert {one["set"] for one in changes} == {None, "bans4", "bans6"}
+
+
+@pytest.mark.parametrize(
+    "name", sorted(one.name for one in PUBLISHED.iterdir() if one.is_file() and one.suffix not in (".md", ".py"))
+)
+def test_diff_takes_what_the_audit_takes(run: Any, name: str) -> None:
+    audited = run("audit", PUBLISHED / name)
+    done = run("diff", PUBLISHED / name, PUBLISHED / name)
+    assert (done.status == 2) is (audited.status == 2), done.err
+    if done.status == 0:
+        assert done.out.strip() == "no difference"
+
+
+def test_plan_of_terraform_is_audited_and_compared(run: Any, tmp_path: Path) -> None:
+    values = {"ip_protocol": "tcp", "from_port": 2525, "to_port": 2525, "cidr_ipv4": "0.0.0.0/0"}
+    rule = {"address": "a.b", "mode": "managed", "type": "aws_vpc_security_group_ingress_rule", "values": values}
+    plan, other = tmp_path / "plan.json", tmp_path / "other.json"
+    plan.write_text(json.dumps({"planned_values": {"root_module": {"resources": [rule]}}}))
+    rule["values"] = values | {"from_port": 25, "to_port": 25}
+    other.write_text(json.dumps({"planned_values": {"root_module": {"resources": [rule]}}}))
+    assert run("audit", plan).status == 1
+    done = run("diff", plan, other)
+    assert done.status == 1
+    assert "added: tcp 25 from 0.0.0.0/0" in done.out
+    plan.write_text(json.dumps({"planned_values": {"root_module": {"resources": []}}}))
+    assert "no security group or network ACL of Amazon" in run("diff", plan, other).err
 
 
 @pytest.mark.parametrize("target", [one.name for one in TARGETS])

@@ -33,6 +33,14 @@ class Bound:
     program: str = ""
     user: str = ""
     is_ours: bool = False
+    takes_ipv4: bool = False
+    """It is bound to `::` and takes connections by IPv4 too."""
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """Of IP, by which it can be reached."""
+        is_ipv6 = ":" in self.address and not self.address.startswith("::ffff:")
+        return frozenset({6, 4} if self.takes_ipv4 else {6} if is_ipv6 else {4})
 
 
 @dataclass(frozen=True, slots=True)

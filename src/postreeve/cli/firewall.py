@@ -12,7 +12,7 @@ from postreeve.cli.firewall_apply import apply, confirm, rollback
 from postreeve.cli.firewall_audit import audit_rules
 from postreeve.cli.firewall_document import flow_document, policy_document
 from postreeve.cli.firewall_print import describe, print_changes, print_plan
-from postreeve.cli.firewall_source import NoSource, read_file, read_live, wrong
+from postreeve.cli.firewall_source import read_file, wrong
 from postreeve.cli.firewall_state import look_around
 from postreeve.cli.firewall_status import status
 from postreeve.cli.firewall_target import TARGETS, load, target_named
@@ -21,9 +21,10 @@ from postreeve.cli.output import clean, print_json
 from postreeve.cli.place import ConfigOption, JsonOption, installation
 from postreeve.config.firewall import make_exposure
 from postreeve.firewall.compare import Change, compare
-from postreeve.firewall.flow import Policy
+from postreeve.firewall.flow import NotUnderstood, Policy
 from postreeve.firewall.intent import make_policy
 from postreeve.firewall.ruleset import Ruleset, of_policy
+from postreeve.probes.machine.firewall import Unseeable, read_live
 
 app = typer.Typer(help="Plan, write, compare and apply firewall rules from the configuration.", no_args_is_help=True)
 
@@ -125,8 +126,8 @@ def diff(
 ) -> None:
     """Show which packets fare differently by two rulesets, by meaning and not by text.
 
-    A ruleset is `plan` (the configuration's), `live` (in force on this machine) or a FILE: `nft -j list ruleset`,
-    iptables-save (FILE.v4 with FILE.v6 beside it), describe-security-groups or describe-network-acls. A difference
+    A ruleset is `plan` (the configuration's), `live` (in force on this machine) or a FILE in any notation
+    that `audit` takes (FILE.v4 with FILE.v6 beside it, user.rules with user6.rules). A difference
     is `added`, `widened`, `narrowed`, `removed`, `reworded` (silence in place of an answer, or the other way) or
     `unknown`. JSON: `changes`, each with `kind`, `hook`, `family`, `protocol`, `state`, `interface`, `user`, `set`,
     `within_rate`, `peers`, `ranges`, `before`, `after`, `rule_before`, `rule_after`, `text`; and `unread`.
@@ -156,7 +157,7 @@ def _side(name: str, config: Path | None) -> Ruleset:
         return of_policy(planned(config))
     try:
         return read_live() if name == _LIVE else read_file(Path(name))
-    except NoSource as problem:
+    except (NotUnderstood, Unseeable) as problem:
         raise wrong(str(problem)) from None
 
 

@@ -101,7 +101,9 @@ def apply(
     if record.phase is Phase.RESTORED:
         report.finish("restored", problems=[record.because])
         raise typer.Exit(1)
-    report.finish(record.phase.value, left=max(0.0, record.until - clock()), notes=_notes(place, record))
+    notes, is_kept = _notes(place, record)
+    left = max(0.0, record.until - clock())
+    report.finish(record.phase.value, left=left, notes=notes, is_kept=is_kept)
 
 
 def confirm(root: RootOption = Path("/"), as_json: JsonOption = False) -> None:
@@ -111,7 +113,8 @@ def confirm(root: RootOption = Path("/"), as_json: JsonOption = False) -> None:
     """
     place = place_of(root)
     record = confirm_pending(place)
-    _Report(as_json).finish(record.phase.value, notes=_notes(place, record))
+    notes, is_kept = _notes(place, record)
+    _Report(as_json).finish(record.phase.value, notes=notes, is_kept=is_kept)
 
 
 def rollback(root: RootOption = Path("/"), as_json: JsonOption = False) -> None:
@@ -197,13 +200,15 @@ def _await_watch(place: Place, record: Record) -> Record:
     return roll_back(place)
 
 
-def _notes(place: Place, record: Record) -> list[str]:
+def _notes(place: Place, record: Record) -> tuple[list[str], bool]:
+    """And whether the next start of the machine loads the rules."""
     if record.phase is not Phase.CONFIRMED:
-        return []
+        return [], True
     notes = list(tell_persistence(place, record.owner))
+    is_kept = not notes
     if record.owner not in (Owner.UFW, Owner.FIREWALLD):
         notes.append("a server that runs fills the sets of banned addresses from its next start on")
-    return notes
+    return notes, is_kept
 
 
 class _Report:
@@ -237,7 +242,15 @@ class _Report:
             self._document["cut"] = done.ended
             self.step(f"{plural(done.ended, 'session')} ended" + (f"; {done.problem}" if done.problem else ""))
 
-    def finish(self, state: str, *, left: float = 0.0, problems: Sequence[str] = (), notes: Sequence[str] = ()) -> None:
+    def finish(
+        self,
+        state: str,
+        *,
+        left: float = 0.0,
+        problems: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        is_kept: bool = True,
+    ) -> None:
         self._document |= {"state": state, "problems": list(problems), "notes": list(notes)}
         if state == "pending":
             self._document["seconds_left"] = round(left, 1)
@@ -246,7 +259,7 @@ class _Report:
             return
         for problem in problems:
             say(clean(f"problem: {problem}"))
-        say(_LAST_WORDS[state](left))
+        say(_LAST_WORDS[state if is_kept else f"{state} for now"](left))
         for note in notes:
             say(clean(f"note: {note}"))
 
@@ -254,6 +267,7 @@ class _Report:
 _LAST_WORDS: Final[dict[str, Callable[[float], str]]] = {
     "pending": lambda left: f"In force for now: `postreeve firewall confirm` within {span(left)} keeps it.",
     "confirmed": lambda _: "In force, and loaded at every start of the machine.",
+    "confirmed for now": lambda _: "In force until the machine is started anew, as far as it can be seen to here.",
     "restored": lambda _: "The rules from before are in force.",
     "would be applied": lambda _: "Nothing was changed; it would be applied like this.",
     "refused": lambda _: "Nothing was changed.",

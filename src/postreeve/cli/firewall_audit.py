@@ -16,9 +16,9 @@ import typer
 from postreeve.app.configuration import Installation, find, read
 from postreeve.checks.finding import Finding, Level
 from postreeve.checks.firewall.checklist import CHECKS, examine
-from postreeve.checks.firewall.notation import Piece, read_scene
+from postreeve.checks.firewall.notation import read_scene
 from postreeve.checks.firewall.scene import Administrator, Manager, Names, Scene
-from postreeve.cli.firewall_source import wrong
+from postreeve.cli.firewall_source import read_piece, wrong
 from postreeve.cli.firewall_state import look_around
 from postreeve.cli.output import clean, clean_lines, plural, print_json, say
 from postreeve.cli.place import ConfigOption, JsonOption
@@ -31,8 +31,6 @@ from postreeve.firewall.intent import MAIL_PORTS, make_policy
 from postreeve.net.resolver import NetResolver, ResolverSettings
 from postreeve.probes.machine import firewall as machine
 from postreeve.probes.machine.firewall_names import ask_names
-
-_MOST_OCTETS = 256 * 1024 * 1024
 
 FilesArgument = Annotated[
     list[Path] | None,
@@ -54,10 +52,11 @@ def audit_rules(
     """Hold the rules in force, or those in files, against what the server needs and against who listens.
 
     A FILE is told by its content: a script of nft or `nft -j list ruleset`, iptables-save, `ipset save`, user.rules of
-    ufw, XML of firewalld, or what the tools of AWS, GCP, Azure, DigitalOcean, Hetzner and kubectl print as JSON. With
-    --live such files are the layers around this machine. Nothing is changed. Without a configuration only what is
-    wrong with any rules is found. JSON: `findings`, each with `check` (FW001 …), `level` (`error`, `warning`,
-    `note`), `title`, `subject`, `because` (the rule quoted) and `fix` (the command); `read` and `unseen`.
+    ufw, XML of firewalld, or what the tools of AWS, GCP, Azure, DigitalOcean, Hetzner, kubectl and `terraform show`
+    print as JSON. With --live such files are the layers around this machine. Nothing is changed. Without a
+    configuration only what is wrong with any rules is found. JSON: `findings`, each with `check` (FW001 …), `level`
+    (`error`, `warning`, `note`), `title`, `subject`, `because` (the rule quoted) and `fix` (the command); `read` and
+    `unseen`.
 
     Exit status: 0 nothing worse than a note, 1 errors or warnings, 2 wrong usage or rules that cannot be read.
     """
@@ -93,7 +92,7 @@ def _without_collection() -> Iterator[None]:
 
 def _read(files: Sequence[Path], is_live: bool) -> Scene:
     """Raises NotUnderstood and Unseeable."""
-    given = read_scene([Piece(str(one), _text(one)) for one in files], machine.means()) if files else None
+    given = read_scene(map(read_piece, files), machine.means()) if files else None
     if not is_live and given is not None:
         return given
     here = machine.gather(frozenset(MAIL_PORTS))
@@ -108,17 +107,6 @@ def _read(files: Sequence[Path], is_live: bool) -> Scene:
         sources={**here.sources, **given.sources},
         unseen=(*here.unseen, *given.unseen),
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MOST_OCTETS:
-            raise NotUnderstood(f"{path}: larger than any ruleset")
-        return path.read_text("utf-8")
-    except OSError as problem:
-        raise NotUnderstood(f"{path}: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise NotUnderstood(f"{path}: not text") from None
 
 
 def _with_intent(scene: Scene, config: Path | None) -> Scene:

@@ -1,27 +1,23 @@
-"""Where rulesets come from that are compared: the configuration, this machine now, or a file in some notation."""
+"""Where rulesets come from that are compared: this machine now, or a file in any notation that the audit reads."""
 
 from __future__ import annotations
 
-import json
-import pwd
-import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import typer
 
+from postreeve.checks.firewall.notation import Notation, Piece, join, read_scene, recognise
 from postreeve.cli.output import clean
 from postreeve.firewall.flow import NotUnderstood
-from postreeve.firewall.read import aws, iptables, nftables
-from postreeve.firewall.ruleset import Layer, Ruleset, of_policy
+from postreeve.firewall.read import kubernetes
+from postreeve.firewall.ruleset import Ruleset, of_policy
+from postreeve.probes.machine import firewall as machine
 
 _MOST_OCTETS: Final = 256 * 1024 * 1024
-_SECONDS: Final = 60
-
-
-class NoSource(Exception):
-    """It cannot be read: where, and why, in one line."""
 
 
 def wrong(problem: str) -> typer.Exit:
@@ -30,83 +26,34 @@ def wrong(problem: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def accounts() -> dict[int, str]:
-    """The names of this machine's accounts."""
-    return {one.pw_uid: one.pw_name for one in pwd.getpwall()}
-
-
-def read_live() -> Ruleset:
-    """The rules in force on this machine, by nft; those that iptables made, by iptables-save."""
+def read_piece(path: Path) -> Piece:
+    """A file of rules. Raises NotUnderstood, with the file's name, for what is no text."""
     try:
-        listed = _run("nft", "-j", "list", "ruleset")
-    except NoSource as problem:
-        raise NoSource(f"the rules in force: {problem} (root may read them)") from None
-    return nftables.read(listed, accounts())
-
-
-def _run(*words: str) -> str:
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise NoSource(f"{words[0]}: {problem}") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise NoSource(f"{words[0]}: {said[0]}")
-    return done.stdout
+        if path.stat().st_size > _MOST_OCTETS:
+            raise NotUnderstood(f"{path}: larger than any ruleset")
+        return Piece(str(path), path.read_text("utf-8"))
+    except OSError as problem:
+        raise NotUnderstood(f"{path}: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise NotUnderstood(f"{path}: not text") from None
 
 
 def read_file(path: Path) -> Ruleset:
-    """By what is in it. Raises NoSource, with the file's name, for what nobody understands."""
-    text = _text(path)
-    try:
-        return _understand(path, text)
-    except NotUnderstood as problem:
-        raise NoSource(f"{path}: {problem}") from None
+    """By what is in it, the layers around a host first. Raises NotUnderstood, with the file's name."""
+    piece = read_piece(path)
+    scene = read_scene([piece, *_beside(path)], machine.means())
+    around = [of_policy(one.policy) for one in scene.clouds]
+    if scene.cluster is not None and recognise(piece) is Notation.CLUSTER:
+        try:
+            around.append(of_policy(kubernetes.read(piece.text)))
+        except NotUnderstood as problem:
+            raise NotUnderstood(f"{path}: {problem}") from None
+    found = join([*around, scene.host])
+    return replace(found, unread=(*found.unread, *scene.unseen))
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MOST_OCTETS:
-            raise NoSource(f"{path}: larger than any ruleset")
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else "not text"
-        raise NoSource(f"{path}: {why}") from None
-
-
-def _understand(path: Path, text: str) -> Ruleset:
-    begin = text.lstrip()[:1]
-    if begin in ("{", "["):
-        keys = _keys(text)
-        if "SecurityGroups" in keys:
-            return _layers(aws.read_groups(text))
-        if "NetworkAcls" in keys:
-            return _layers(aws.read_acls(text))
-        return nftables.read(text, accounts())
-    if begin in ("*", "#", ":"):
-        by_number = {str(number): name for number, name in accounts().items()}
-        if "ip6tables" in text[:200]:
-            return iptables.read("", text, accounts=by_number)
-        # Debian's iptables-persistent keeps the two families side by side.
-        beside = path.with_suffix(".v6")
-        six = _text(beside) if path.suffix == ".v4" and beside.is_file() else ""
-        return iptables.read(text, six, accounts=by_number)
-    raise NotUnderstood(
-        "none of: `nft -j list ruleset`, iptables-save, describe-security-groups, describe-network-acls"
-    )
-
-
-def _keys(text: str) -> set[str]:
-    try:
-        data: Any = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        raise NotUnderstood("no JSON, or cut off") from None
-    return set(data) if isinstance(data, dict) else set()
-
-
-def _layers(policies: Any) -> Ruleset:
-    """Groups or lists one after the other."""
-    layers: list[Layer] = []
-    for policy in policies:
-        layers += of_policy(policy).layers
-    return Ruleset(tuple(layers))
+def _beside(path: Path) -> Iterator[Piece]:
+    """What the machine's own tool keeps for IPv6 in a file of its own."""
+    other = path.with_suffix(".v6") if path.suffix == ".v4" else path.with_name("user6.rules")
+    if (path.suffix == ".v4" or path.name == "user.rules") and other.is_file():
+        yield read_piece(other)

@@ -48,12 +48,12 @@ async def _resolve(name: str) -> tuple[Address, ...]:
 
 
 def _bound() -> frozenset[tuple[int, int]]:
-    """By version; a socket at `::` may take IPv4 as well, which its owner decides, so it counts for its own only."""
-    found = set()
+    """By version; a socket at `::` counts for IPv4 too where its owner left that on."""
+    found: set[tuple[int, int]] = set()
     for one in listening(frozenset()):
         address = ipaddress.ip_address(one.address)
         if not address.is_loopback:
-            found.add((address.version, one.port))
+            found.update((version, one.port) for version in one.versions)
     return frozenset(found)
 
 

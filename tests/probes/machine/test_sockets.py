@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
+
 from postreeve.probes.machine.sockets import family_of, listening
 
 
@@ -17,6 +19,16 @@ def test_listening_finds_a_socket_and_its_owner() -> None:
             assert (bound.pid, bound.is_ours) == (os.getpid(), True)
             assert bound.program
             assert bound.user
+
+
+@pytest.mark.parametrize(("is_v6only", "versions"), [(False, {4, 6}), (True, {6})], ids=["dual", "ipv6-only"])
+def test_listening_asks_whether_a_socket_takes_both_families(is_v6only: bool, versions: set[int]) -> None:
+    with socket.socket(socket.AF_INET6) as one:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, is_v6only)
+        one.bind(("::", 0))
+        one.listen()
+        (bound,) = [each for each in listening(frozenset()) if each.port == one.getsockname()[1]]
+        assert (bound.address, bound.versions) == ("::", versions)
 
 
 def test_listening_knows_others_from_ours() -> None:

@@ -129,7 +129,7 @@ def not_persistent(view: View) -> Iterator[Seen]:
         return
     has_rules = any(layer.policy.flows for layer in scene.host.layers)
     if kept.is_enabled is False and has_rules:
-        unit = _UNITS.get(scene.manager, "nftables")
+        unit = kept.unit or _UNITS.get(scene.manager, "nftables")
         yield Seen(kept.source, ("nothing loads the rules when the machine starts",), f"systemctl enable {unit}")
     if kept.ruleset is None:
         return
@@ -183,6 +183,8 @@ def _shape(layer: Layer) -> tuple[object, ...]:
 
 
 def _save(scene: Scene) -> str:
+    if scene.persistence is not None and scene.persistence.unit:
+        return "postreeve firewall apply"
     match scene.manager:
         case Manager.UFW:
             return "ufw reload"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from postreeve.checks.firewall.scene import Cloud, Provider
 from postreeve.firewall.flow import Policy
-from postreeve.firewall.read import aws, azure, digitalocean, gcp, hetzner
+from postreeve.firewall.read import aws, azure, digitalocean, gcp, hetzner, terraform
 from postreeve.firewall.read.document import Node, load
 from postreeve.firewall.render.aws import MAX_RULE_NUMBER
 
@@ -29,6 +29,8 @@ def read_clouds(text: str) -> tuple[Cloud, ...] | None:
         return tuple(
             _acl(one, policy) for one, policy in zip(node.items("NetworkAcls"), aws.read_acls(text), strict=True)
         )
+    if "planned_values" in keys or {"values", "terraform_version"} <= keys:
+        return tuple(cloud for one in terraform.documents(text) for cloud in read_clouds(one) or ())
     if first.keys() & _GCP_KEYS and "network" in first:
         return tuple(_gcp(node))
     if _is_azure(value):

@@ -99,7 +99,7 @@ def undeclared(view: View) -> Iterator[Seen]:
         if address.is_loopback or bound.port in declared or bound.program in _PROXIES:
             continue
         # A socket at `::` takes IPv4 too unless its owner said otherwise, which its line in /proc does not show.
-        for family in Family if bound.address == "::" else (Family(address.version),):
+        for family in sorted(map(Family, bound.versions), key=lambda one: one.value):
             fate = view.all(Ask(Hook.IN, family, Protocol.TCP, bound.port))
             if is_half_open(fate, family):
                 who = f"{bound.program or 'a program'} (pid {bound.pid or 'unknown'}, user {bound.user or 'unknown'})"

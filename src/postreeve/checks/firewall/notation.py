@@ -120,7 +120,7 @@ def recognise(piece: Piece) -> Notation:
         return Notation.NFT
     raise NotUnderstood(
         "none of: nft (script or `nft -j list ruleset`), iptables-save, ipset save, rules of ufw, XML of firewalld, "
-        "JSON of AWS, GCP, Azure, DigitalOcean, Hetzner or kubectl"
+        "JSON of AWS, GCP, Azure, DigitalOcean, Hetzner, kubectl or Terraform"
     )
 
 

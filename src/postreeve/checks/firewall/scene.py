@@ -70,6 +70,8 @@ class Persistence:
     is_enabled: bool | None = None
     ruleset: Ruleset | None = None
     """What the file says; None where it could not be read without loading it."""
+    unit: str = ""
+    """The unit of systemd that loads our own file; "" for the manager's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,30 @@ _NUMBERS: Final = {"all": -1, "tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
 _MAX_DEPTH: Final = 32
 
 
+def documents(text: str) -> tuple[str, ...]:
+    """What describe-security-groups and describe-network-acls would print once it is applied. Raises NotUnderstood."""
+    kinds = {resource.get("type").text() for resource in _resources(text)}
+    found = []
+    if any(kind in _RULES or kind.startswith("aws_security_group") for kind in kinds):
+        found.append(_group_document(text))
+    if any(kind.startswith("aws_network_acl") for kind in kinds):
+        found.append(_acl_document(text))
+    if not found:
+        raise NotUnderstood("this plan has no security group or network ACL of Amazon")
+    return tuple(found)
+
+
 def read_group(text: str) -> Policy:
     """Of all security groups in a plan. Raises NotUnderstood when there is none."""
+    return aws.read_group(_group_document(text))
+
+
+def read_acl(text: str) -> Policy:
+    """Of the one network ACL in a plan. Raises NotUnderstood when there is none, or more than one."""
+    return aws.read_acl(_acl_document(text))
+
+
+def _group_document(text: str) -> str:
     permissions: dict[Direction, list[object]] = {direction: [] for direction in Direction}
     names: list[str] = []
     for resource in _resources(text):
@@ -47,11 +69,10 @@ def read_group(text: str) -> Policy:
         "IpPermissions": permissions[Direction.IN],
         "IpPermissionsEgress": permissions[Direction.OUT],
     }
-    return aws.read_group(json.dumps({"SecurityGroups": [group]}))
+    return json.dumps({"SecurityGroups": [group]})
 
 
-def read_acl(text: str) -> Policy:
-    """Of the one network ACL in a plan. Raises NotUnderstood when there is none, or more than one."""
+def _acl_document(text: str) -> str:
     entries: list[object] = []
     acls: list[tuple[str, str]] = []
     for resource in _resources(text):
@@ -66,7 +87,7 @@ def read_acl(text: str) -> Policy:
         raise NotUnderstood(f"this plan has {len(acls)} network ACLs of Amazon, not one")
     address, name = acls[0] if acls else ("terraform", "terraform")
     acl = {"NetworkAclId": address, "Tags": [{"Key": "Name", "Value": name}], "Entries": entries}
-    return aws.read_acl(json.dumps({"NetworkAcls": [acl]}))
+    return json.dumps({"NetworkAcls": [acl]})
 
 
 def _resources(text: str) -> Iterator[Node]:

@@ -13,6 +13,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ _LIMITS: Final = Path("/proc/sys/net/netfilter")
 _ESTABLISHED: Final = "01"
 _DEFAULT_ROUTES: Final = (("/proc/net/route", 0, 1, "00000000"), ("/proc/net/ipv6_route", 9, 0, "0" * 32))
 _FILES: Final = {Manager.NFTABLES: ("/etc/nftables.conf",), Manager.IPTABLES: ("/etc/iptables/rules.v4",)}
+_OUR_TABLE: Final = "inet postreeve"
+_OUR_UNIT: Final = "postreeve-firewall.service"
+_OUR_FILE: Final = "etc/postreeve/firewall.nft"
 _UNITS: Final = {
     Manager.UFW: "ufw",
     Manager.FIREWALLD: "firewalld",
@@ -41,12 +45,26 @@ class Unseeable(Exception):
     """The rules in force cannot be read: why, in one line."""
 
 
-def gather(mail_ports: frozenset[int], root: Path = Path("/")) -> Scene:
-    """This machine now. Raises Unseeable without the rights or the tools to see any rules, and NotUnderstood."""
+def read_live() -> Ruleset:
+    """The rules in force alone. Raises Unseeable and NotUnderstood."""
+    listing, saved, _, blind = _in_force()
+    unseen = [blind] if blind else []
+    found = join(_rulesets(listing, saved, unseen))
+    return replace(found, unread=(*found.unread, *unseen))
+
+
+def _in_force() -> tuple[Any, dict[str, str], tuple[str, ...], str]:
+    """By nft, by each iptables-save, which variants have rules, and why nft does not say. Raises Unseeable."""
     listing, blind = _listing()
     saved, variants = _saved()
     if blind and not any(saved.values()):
         raise Unseeable(blind)
+    return listing, saved, variants, blind
+
+
+def gather(mail_ports: frozenset[int], root: Path = Path("/")) -> Scene:
+    """This machine now. Raises Unseeable without the rights or the tools to see any rules, and NotUnderstood."""
+    listing, saved, variants, blind = _in_force()
     unseen = [blind] if blind else []
     rulesets = list(_rulesets(listing, saved, unseen))
     host = join(rulesets)
@@ -60,7 +78,7 @@ def gather(mail_ports: frozenset[int], root: Path = Path("/")) -> Scene:
         manager=manager,
         managers=managers,
         variants=variants,
-        persistence=_persistence(manager, root, unseen),
+        persistence=_persistence(manager, host, root, unseen),
         conntrack=_conntrack(),
         ban_sets=tuple(find_sets(listing)),
         peers=tuple(_peers(mail_ports)),
@@ -216,14 +234,14 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _persistence(manager: Manager, root: Path, unseen: list[str]) -> Persistence | None:
+def _persistence(manager: Manager, host: Ruleset, root: Path, unseen: list[str]) -> Persistence | None:
     unit = _UNITS.get(manager)
     if unit is None:
         return None
-    done = _try("systemctl", "is-enabled", unit)
-    words = "" if isinstance(done, str) else done.stdout.strip()
-    # A machine that systemd did not start answers nothing of use.
-    is_enabled = {"enabled": True, "disabled": False, "masked": False}.get(words)
+    is_enabled = _is_enabled(unit)
+    tables = {layer.name.rpartition(" ")[0] for layer in host.layers}
+    if _OUR_TABLE in tables and (len(tables) == 1 or not is_enabled) and (own := _own_persistence(root, unseen)):
+        return own
     files = [root / name.lstrip("/") for name in _FILES.get(manager, ())]
     text = "".join(_read(one) for one in files)
     if not files or not text.strip():
@@ -237,6 +255,27 @@ def _persistence(manager: Manager, root: Path, unseen: list[str]) -> Persistence
     except NotUnderstood as problem:
         unseen.append(f"{files[0]}: {problem}")
         return Persistence(str(files[0]), is_enabled)
+
+
+def _own_persistence(root: Path, unseen: list[str]) -> Persistence | None:
+    """The file that `postreeve firewall confirm` keeps, with the unit that loads it; None where there is no file."""
+    file = root / _OUR_FILE
+    text = _read(file)
+    if not text.strip():
+        return None
+    try:
+        kept = nftables.read(list_script(text), accounts())
+    except NotUnderstood as problem:
+        unseen.append(f"{file}: {problem}")
+        kept = None
+    return Persistence(str(file), _is_enabled(_OUR_UNIT), kept, _OUR_UNIT)
+
+
+def _is_enabled(unit: str) -> bool | None:
+    """None on a machine that systemd did not start: it answers nothing of use."""
+    done = _try("systemctl", "is-enabled", unit)
+    words = "" if isinstance(done, str) else done.stdout.strip()
+    return {"enabled": True, "disabled": False, "masked": False}.get(words)
 
 
 def _conntrack() -> Conntrack | None:

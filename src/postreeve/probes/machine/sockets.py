@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from postreeve.checks.machine import Bound
+from postreeve.probes.machine.dual_stack import find_dual_stack
 
 _LISTEN: Final = "0A"
 _PROC: Final = Path("/proc")
@@ -23,6 +24,7 @@ def listening(ours: frozenset[int], proc: Path = _PROC) -> tuple[Bound, ...]:
     The owner is known for processes that this user may look into: all of them as root.
     """
     holders = _holders(proc)
+    dual = find_dual_stack() if proc == _PROC else frozenset()
     found = []
     for name in ("tcp", "tcp6"):
         try:
@@ -37,7 +39,8 @@ def listening(ours: frozenset[int], proc: Path = _PROC) -> tuple[Bound, ...]:
             pids = holders.get(fields[9], ())
             own = next((pid for pid in pids if pid in ours), 0)
             pid = own or next(iter(pids), 0)
-            found.append(Bound(address, port, pid, _program(proc, pid), _user(int(fields[7])), bool(own)))
+            user, is_dual = _user(int(fields[7])), fields[9] in dual
+            found.append(Bound(address, port, pid, _program(proc, pid), user, bool(own), is_dual))
     return tuple(sorted(set(found), key=lambda one: (one.port, one.address)))
 
 
