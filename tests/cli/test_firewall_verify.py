@@ -179,9 +179,17 @@ def test_a_second_postreeve_looks_from_outside(applied: Pair, tmp_path: Path) ->
     try:
         assert until(lambda: applied.dial(CLIENT_4, 443, within=applied.host) == "open", "the probe-server", 30)
         words = ["--outside", f"https://{CLIENT_4}", "--outside-token-file", str(tmp_path / "token")]
-        rows = run_json(applied, tmp_path, "verify", *words, "--ca-file", str(trusted))["rows"]
-        seen = {row["port"]: row["live"] for row in rows if row["class"] == "strangers" and row["direction"] == "in"}
-        assert (seen[25], seen[22]) == ("open", "silent")
+        document = run_json(applied, tmp_path, "verify", *words, "--ca-file", str(trusted))
+        assert document["unseen"] == []
+        rows = document["rows"]
+        seen = {
+            (row["family"], row["port"]): row["live"]
+            for row in rows
+            if row["class"] == "strangers" and row["direction"] == "in"
+        }
+        assert (seen["ipv4", 25], seen["ipv4", 22]) == ("open", "silent")
+        # It was asked by IPv4 alone, and saw nothing of the other family.
+        assert seen["ipv6", 25] == "unknown"
     finally:
         server.terminate()
         server.wait(10)
