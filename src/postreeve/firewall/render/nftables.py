@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from postreeve.firewall.check import check
@@ -62,8 +63,30 @@ def render(policy: Policy) -> str:
     if has_containers:
         lines += _guard(policy, published)
     else:
-        lines += [f"add chain {TABLE} forward", f"flush chain {TABLE} forward", f"delete chain {TABLE} forward"]
+        lines += _without_chain("forward")
     return "\n".join(lines) + "\n"
+
+
+def render_bans(policy: Policy) -> str:
+    """A file for `nft -f`: our table with the bans alone, for machines whose rules are kept by another program.
+
+    A drop there is final whatever that program accepts, everything else passes; containers are behind `forward`.
+    Rules that the table had before go, addresses that are banned stay. Raises PolicyError.
+    """
+    check(policy)
+    bans = [flow for flow in policy.flows if _is_for_containers(flow) and flow.verdict is not Verdict.ACCEPT]
+    if not bans:
+        return render_removal()
+    lines = [
+        f"# {policy.name}: who is banned. Load with: nft -f FILE",
+        "# It lets everything else pass: who may connect is decided elsewhere.",
+        f"add table {TABLE}",
+        *_sets(replace(policy, flows=tuple(bans))),
+    ]
+    for hook, priority in (("input", "filter"), ("forward", GUARD_PRIORITY)):
+        lines += _chain(hook, hook, priority, "accept")
+        lines += [line for flow in bans for line in _rule(hook, flow)]
+    return "\n".join([*lines, *_without_chain("output")]) + "\n"
 
 
 def render_removal() -> str:
@@ -97,6 +120,11 @@ def _chain(name: str, hook: str, priority: str | int, policy: str) -> list[str]:
         f"add chain {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy {policy}; }}",
         f"flush chain {TABLE} {name}",
     ]
+
+
+def _without_chain(name: str) -> list[str]:
+    """Whether it is there or not."""
+    return [f"{word} chain {TABLE} {name}" for word in ("add", "flush", "delete")]
 
 
 def _rule(chain: str, flow: Flow, *, verdict: str = "") -> list[str]:
