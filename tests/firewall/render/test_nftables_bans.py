@@ -10,7 +10,7 @@ from postreeve.firewall.render.nftables import render, render_bans, render_remov
 from postreeve.firewall.ruleset import Hook
 from tests.enforce.orders import policy
 
-pytestmark = pytest.mark.peer("nft", "unshare")
+pytestmark = pytest.mark.peer("nft", "ip")
 _BANNED = 'nft add element inet postreeve bans4 "{ 192.0.2.9 timeout 600s }"'
 _LIST = "nft -j list ruleset"
 
