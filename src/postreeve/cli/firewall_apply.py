@@ -86,7 +86,7 @@ def apply(
     order = _order(place, prepared, seconds, no_rehearsal, report)
     if dry_run:
         guard(order)
-        find_way(order.owner).check(place, order.rules)
+        find_way(order.owner).check(place, order.rules, order.policy)
         problems = list(order.rehearse())
         report.finish("refused" if problems else "would be applied", problems=problems)
         raise typer.Exit(1 if problems else 0)

@@ -87,7 +87,7 @@ def apply(place: Place, order: Order) -> Record:
     way = find_way(order.owner)
     guard(order)
     order.at(Step.GUARDED)
-    way.check(place, order.rules)
+    way.check(place, order.rules, order.policy)
     order.at(Step.CHECKED)
     _object("the rehearsal found: ", order.rehearse())
     order.at(Step.REHEARSED)
@@ -159,7 +159,7 @@ def _prepare(place: Place, way: Way, order: Order) -> Record:
 
 
 def _load(place: Place, way: Way, order: Order, record: Record) -> None:
-    way.load(place, order.rules)
+    way.load(place, order.rules, order.policy)
     order.at(Step.LOADED)
     live = way.live(place)
     if live is None:

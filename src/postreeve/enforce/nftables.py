@@ -9,6 +9,7 @@ from typing import Final
 from postreeve.enforce import durable, nft
 from postreeve.enforce.command import CommandFailed
 from postreeve.enforce.place import Place
+from postreeve.firewall.flow import Policy
 
 _BEFORE: Final = "before.json"
 
@@ -18,7 +19,7 @@ class Nftables:
 
     __slots__ = ()
 
-    def check(self, place: Place, rules: str) -> None:
+    def check(self, place: Place, rules: str, policy: Policy) -> None:
         """See `way.Way`."""
         nft.check(place, rules)
 
@@ -27,7 +28,7 @@ class Nftables:
         document = {"table": nft.list_own(place), "file": _text_of(place.rules)}
         durable.write(directory / _BEFORE, json.dumps(document))
 
-    def load(self, place: Place, rules: str) -> None:
+    def load(self, place: Place, rules: str, policy: Policy) -> None:
         """See `way.Way`."""
         nft.load(place, rules)
 

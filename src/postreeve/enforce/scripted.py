@@ -15,6 +15,7 @@ from typing import Final
 from postreeve.enforce import durable, nft
 from postreeve.enforce.command import attempt, run
 from postreeve.enforce.place import Place
+from postreeve.firewall.flow import Policy
 
 _BEFORE: Final = "before.json"
 _SCRIPT_SECONDS: Final = 300.0
@@ -28,7 +29,7 @@ class Scripted:
     files: tuple[str, ...]
     reload: tuple[str, ...]
 
-    def check(self, place: Place, rules: str) -> None:
+    def check(self, place: Place, rules: str, policy: Policy) -> None:
         """See `way.Way`. The words are looked at by the shell only: they are checked by the manager as they are run."""
         run(place, self.reload[0], "--version")
         run(place, "sh", "-n", text=rules)
@@ -38,7 +39,7 @@ class Scripted:
         document = {"files": self._read(place), "table": nft.list_own(place)}
         durable.write(directory / _BEFORE, json.dumps(document))
 
-    def load(self, place: Place, rules: str) -> None:
+    def load(self, place: Place, rules: str, policy: Policy) -> None:
         """See `way.Way`."""
         script = place.state / "load.sh"
         durable.write(script, rules)

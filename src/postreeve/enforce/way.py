@@ -13,18 +13,19 @@ from postreeve.enforce.nftables import Nftables
 from postreeve.enforce.owner import Owner
 from postreeve.enforce.place import Place
 from postreeve.enforce.scripted import FIREWALLD, UFW
+from postreeve.firewall.flow import Policy
 
 
 class Way(Protocol):
-    """`rules` are what the renderer for this owner wrote."""
+    """`rules` are what the renderer for this owner wrote of `policy`."""
 
-    def check(self, place: Place, rules: str) -> None:
+    def check(self, place: Place, rules: str, policy: Policy) -> None:
         """Raises CommandFailed for rules that would not be taken. Changes nothing."""
 
     def snapshot(self, place: Place, directory: Path) -> None:
         """Keep what is there now in `directory`; on stable storage when this returns."""
 
-    def load(self, place: Place, rules: str) -> None:
+    def load(self, place: Place, rules: str, policy: Policy) -> None:
         """Bring the rules in. Raises CommandFailed."""
 
     def restore(self, place: Place, directory: Path) -> None:
