@@ -191,6 +191,25 @@ because = "webmail"
     assert (container.container.address, container.container.port) == ("172.17.0.2", 587)
 
 
+PUBLISHED = """
+[[firewall.container]]
+published = 2587
+address = "{address}"
+port = 587
+allow_from = "world"
+because = "webmail"
+"""
+
+
+def test_container_of_both_families_has_a_table_for_each() -> None:
+    text = PUBLISHED.format(address="172.17.0.2") + PUBLISHED.format(address="2001:db8::2")
+    doors = [one for one in exposed(MX, text).entrances if one.port == 2587]
+    assert [(one.peers, one.container.address if one.container else "") for one in doors] == [
+        (EVERYBODY[:1], "172.17.0.2"),
+        (EVERYBODY[1:], "2001:db8::2"),
+    ]
+
+
 FOUR_ONLY = """
 [[firewall.container]]
 published = 2587
@@ -211,6 +230,11 @@ WRONG = {
     "nobody": ('[[firewall.extra]]\nport = 80\nallow_from = []\nbecause = "x"\n', "nobody is listed"),
     "taken": ('[[firewall.extra]]\nport = 25\nallow_from = "world"\nbecause = "x"\n', "belongs to the listener"),
     "ssh-twice": ('[[firewall.extra]]\nport = 22\nallow_from = "world"\nbecause = "x"\n', "belongs to SSH"),
+    "published-twice": (
+        PUBLISHED.format(address="172.17.0.2") + PUBLISHED.format(address="172.17.0.3"),
+        "another table",
+    ),
+    "published-listener": (PUBLISHED.format(address="172.17.0.2").replace("2587", "25"), "belongs to the listener"),
     "family": (FOUR_ONLY, "no network of IPv4"),
 }
 

@@ -325,26 +325,40 @@ def _delivery(config: Config) -> Iterator[Complaint]:
         yield Complaint(("dns", "timeout"), "is longer than total")
 
 
+_ANOTHER_TABLE: Final = "another table of [firewall]"
+
+
 def _firewall(config: Config) -> Iterator[Complaint]:
     firewall = config.firewall
     taken = {listener.port: f"the listener {listener.label}" for listener in config.listener if listener.port}
     taken.setdefault(firewall.ssh_port, "SSH (ssh_port)")
     doors = [(("firewall", "extra", index, "port"), one.port) for index, one in enumerate(firewall.extra)]
-    doors += [
-        (("firewall", "container", index, "published"), one.published) for index, one in enumerate(firewall.container)
-    ]
     for place, port in doors:
         if port in taken:
             yield Complaint(place, f"port {port} belongs to {taken[port]} already", "one table per port")
-        taken.setdefault(port, "another table of [firewall]")
+        taken.setdefault(port, _ANOTHER_TABLE)
+    yield from _containers(config, taken)
     for index, door in enumerate(firewall.extra):
         if door.allow_from == ():
             yield Complaint(("firewall", "extra", index, "allow_from"), "nobody is listed", 'list networks, or "world"')
-    for index, one in enumerate(firewall.container):
+    if firewall.submission_from == ():
+        hint = 'list networks, or "world"; or remove the submission listeners'
+        yield Complaint(("firewall", "submission_from"), "nobody could submit mail", hint)
+
+
+def _containers(config: Config, taken: dict[int, str]) -> Iterator[Complaint]:
+    published: set[tuple[int, int]] = set()
+    for index, one in enumerate(config.firewall.container):
+        # A container of both families has two addresses, and a table for each.
+        key = (one.published, one.address.version)
+        owner = taken.get(one.published) or (_ANOTHER_TABLE if key in published else "")
+        if owner:
+            hint = "one table per port, and per family of the container's address"
+            yield Complaint(
+                ("firewall", "container", index, "published"), f"port {one.published} belongs to {owner} already", hint
+            )
+        published.add(key)
         peers = one.allow_from
         if peers is not None and not any(peer.version == one.address.version for peer in peers):
             what = f"no network of IPv{one.address.version}, as the container's address is"
             yield Complaint(("firewall", "container", index, "allow_from"), what, 'list networks, or "world"')
-    if firewall.submission_from == ():
-        hint = 'list networks, or "world"; or remove the submission listeners'
-        yield Complaint(("firewall", "submission_from"), "nobody could submit mail", hint)

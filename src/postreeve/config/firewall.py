@@ -113,13 +113,17 @@ def _entrances(config: Config, found: Found) -> Iterator[Entrance]:
     for door in firewall.extra:
         lost = "what waits there cannot be reached"
         yield Entrance("extra", door.port, Purpose.OTHER, _peers(door.allow_from), door.because, lost)
+    versions = {(one.published, one.address.version) for one in firewall.container}
     for one in firewall.container:
         container = Container(str(one.address), one.port, one.published)
+        peers = _peers(one.allow_from)
+        if (one.published, 10 - one.address.version) in versions:
+            peers = tuple(peer for peer in peers if peer.version == one.address.version)
         yield Entrance(
             "container",
             one.published,
             Purpose.OTHER,
-            _peers(one.allow_from),
+            peers,
             one.because,
             "the container cannot be reached",
             container=container,

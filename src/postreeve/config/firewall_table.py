@@ -27,7 +27,7 @@ class ContainerTable(BaseModel):
     model_config = STRICT
 
     published: Port = Field(description="TCP port of this machine.")
-    address: Address = Field(description="Address of the container.")
+    address: Address = Field(description="Address of the container; one of both families has a table for each.")
     port: Port = Field(description="Port in the container.")
     allow_from: Peers = Field(description='`"world"`, or a list of networks.')
     because: str = Field(min_length=1, description="Why it is open; stands beside the rule.")
